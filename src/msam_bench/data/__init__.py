@@ -1,0 +1,35 @@
+"""The data sets of the bench, one file each, by name.
+
+    source("digits6").load(seed=0).splits["train"]
+
+Importing this package imports no torch: only `load` does.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from .base import SPLITS, Dataset, Source, Split
+from .digits6 import DIGITS6
+from .smartwatch import SMARTWATCH
+
+__all__ = ["SPLITS", "Dataset", "Source", "Split", "source", "sources"]
+
+
+def sources() -> dict[str, Source]:
+    """Every data set by its name; the first one is the default."""
+    return {"digits6": DIGITS6, "smartwatch": SMARTWATCH}
+
+
+def source(name: str) -> Source:
+    """The data set of that name.
+
+    Raises:
+        ValueError: There is none; the message has the nearest name.
+    """
+    known = sources()
+    if name in known:
+        return known[name]
+    near = get_close_matches(name, known, n=1, cutoff=0.4)
+    advice = f"write '{near[0]}' if you meant that" if near else "see 'msam data list'"
+    raise ValueError(f"Expected one of the data sets {', '.join(known)}, found '{name}': {advice}.")

@@ -1,0 +1,43 @@
+"""A drop-in for `loss.backward()` that trains multimodal models in balance.
+
+>>> import torch, torch.nn.functional as F
+>>> from msam import MSAM, FusionModel, LateFusion
+>>> encoders = {"audio": torch.nn.Linear(8, 4), "image": torch.nn.Linear(6, 3)}
+>>> model = FusionModel(encoders, LateFusion({"audio": 4, "image": 3}, classes=2))
+>>> backward = MSAM(rho=0.05).on(model, F.cross_entropy)
+>>> batch = {"audio": torch.randn(5, 8), "image": torch.randn(5, 6)}, torch.tensor([0, 1, 0, 1, 1])
+>>> outcome = backward(*batch)                       # instead of F.cross_entropy(model(inputs), target).backward()
+>>> outcome.notes["dominant"] in {"audio", "image"}
+True
+"""
+
+from msam.attribution import Shapley, shapley
+from msam.methods.base import Method
+from msam.methods.gnp import GNP
+from msam.methods.joint import Joint
+from msam.methods.msam import MSAM
+from msam.methods.sam import ASAM, SAM
+from msam.methods.unimodal import Unimodal
+from msam.model import EarlyFusion, FusionModel, LateFusion
+from msam.objective import Objective
+from msam.types import Contributions, Outcome
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ASAM",
+    "GNP",
+    "MSAM",
+    "SAM",
+    "Contributions",
+    "EarlyFusion",
+    "FusionModel",
+    "Joint",
+    "LateFusion",
+    "Method",
+    "Objective",
+    "Outcome",
+    "Shapley",
+    "Unimodal",
+    "shapley",
+]

@@ -1,0 +1,287 @@
+"""Who contributes what: Shapley values of the modalities on a batch.
+
+    Shapley()(objective, inputs, target).dominant               # inside a method, once a batch
+    shapley(objective, inputs, target, value="loss").values     # stand-alone
+
+Every estimator is a design: some coalitions, and one constant matrix that turns their values into Shapley values. The
+worth of the empty coalition is zero by definition, so the values sum to the worth of all modalities together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import comb
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from msam.coalition import ABSENT, Absent, lattice
+from msam.objective import Objective
+from msam.types import Contributions, Features, Inputs, Value
+
+Normalize = Literal["clamp", "raw", "softmax"]
+Estimator = Literal["auto", "exact", "antithetic"]
+
+_TIE = 1e-6
+"""Values closer than this are a tie; a batch accuracy's steps are larger up to thousands of samples."""
+
+
+# ---- designs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Design:
+    """Coalitions to value, and how values combine: `shapley = weights @ value(masks)`.
+
+    Args:
+        masks: non-empty coalitions, booleans `[coalitions, modalities]`.
+        weights: `[modalities, coalitions]`.
+    """
+
+    masks: Tensor
+    weights: Tensor
+
+
+@cache
+def exact(count: int) -> Design:
+    """All `2**M - 1` coalitions.
+
+    A member of coalition S weighs `1 / (M binom(M-1, |S|-1))`, any other modality `-1 / (M binom(M-1, |S|))`.
+    """
+    masks = lattice(count)
+    size = masks.sum(1, keepdim=True)
+    joins = torch.tensor([1 / (count * comb(count - 1, s - 1)) for s in range(1, count + 1)], dtype=torch.float64)
+    leaves = torch.tensor([*(-1 / (count * comb(count - 1, s)) for s in range(1, count)), 0], dtype=torch.float64)
+    return Design(masks, torch.where(masks, joins[size - 1], leaves[size - 1]).T.contiguous())
+
+
+def antithetic(orders: Sequence[Sequence[int]]) -> Design:
+    """Marginal contributions along each order and its reverse, averaged: `2M` coalitions an order.
+
+    Unbiased for uniformly drawn orders, and exact for games whose interactions are between pairs at most, because a
+    pair's interaction falls to one of its members in an order and to the other in the reverse.
+    """
+    paths = [list(path) for order in orders for path in (order, order[::-1])]
+    count = len(paths[0])
+    masks = torch.zeros(len(paths), count, count, dtype=torch.bool)
+    weights = torch.zeros(count, len(paths), count, dtype=torch.float64)
+    for row, path in enumerate(paths):
+        for step, player in enumerate(path):
+            masks[row, step:, player] = True
+            weights[player, row, step] += 1 / len(paths)
+            if step:
+                weights[player, row, step - 1] -= 1 / len(paths)
+    return Design(masks.flatten(0, 1), weights.flatten(1))
+
+
+# ---- value functions: (logits [coalitions, batch, classes], target [batch]) -> [coalitions] -------------------------
+
+
+def accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    """Share of samples whose largest logit is the target's."""
+    return (logits.argmax(-1) == _classes(logits, target)).to(_precision(logits)).mean(-1)
+
+
+def probability(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean probability of the true class."""
+    return _log_likelihood(logits, target).exp().mean(-1)
+
+
+def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean log-probability of the true class; breaks ties of the accuracy."""
+    return _log_likelihood(logits, target).mean(-1)
+
+
+def _log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
+    chosen = _classes(logits, target).expand(logits.shape[:-1]).unsqueeze(-1)
+    return logits.to(_precision(logits)).log_softmax(-1).gather(-1, chosen).squeeze(-1)
+
+
+def _precision(tensor: Tensor) -> torch.dtype:
+    """Double, where the device has it: shares enter the gradient."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def _classes(logits: Tensor, target: Tensor) -> Tensor:
+    if target.dim() != 1 or target.is_floating_point() or logits.dim() != 3:
+        raise ValueError(
+            "value='accuracy' and 'probability' need class indices [batch] and logits [batch, classes], found targets "
+            f"{target.dtype} {list(target.shape)} and logits {list(logits.shape[1:])}; use value='loss' or a function."
+        )
+    return target
+
+
+VALUES: dict[str, Value] = {"accuracy": accuracy, "probability": probability}
+
+
+# ---- from values to weights -----------------------------------------------------------------------------------------
+
+
+def _uniform_unless(valid: Tensor, weights: Tensor) -> Tensor:
+    return torch.where(valid, weights, torch.full_like(weights, 1 / len(weights)))
+
+
+def clamp(values: Tensor) -> Tensor:
+    """Positive parts over their sum, in [0, 1]; equal weights where nothing is positive."""
+    positive = values.clamp(min=0)
+    total = positive.sum()
+    return _uniform_unless(total > 0, positive / total)
+
+
+def raw(values: Tensor) -> Tensor:
+    """Values over their sum (the paper's Eq. 20), which may leave [0, 1]; equal weights where the sum vanishes."""
+    total = values.sum()
+    return _uniform_unless(total.abs() > _TIE, values / total)
+
+
+def softmax(values: Tensor) -> Tensor:
+    """Softmax of the values: never zero, and nearly equal for an accuracy's values, whose differences are small."""
+    return values.softmax(0)
+
+
+NORMALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {"clamp": clamp, "raw": raw, "softmax": softmax}
+
+
+def leader(values: Tensor, soft: Tensor, previous: Tensor | None) -> Tensor:
+    """Position of the largest value; ties go to the largest soft value, then to the previous leader."""
+    leading = values >= values.max() - _TIE
+    soft = soft.masked_fill(~leading, -torch.inf)
+    leading = leading & (soft >= soft.max() - _TIE)
+    first = leading.int().argmax()
+    return first if previous is None else torch.where(leading[previous], previous, first)
+
+
+# ---- the attribution ------------------------------------------------------------------------------------------------
+
+
+class Shapley(nn.Module):
+    """Shapley values of the modalities (M-SAM, arXiv 2510.24919, Appendix B; Shapley 1953).
+
+    The paper's Eq. 17 drops the empty coalition and then does not sum to the whole, as its Eq. 18 says it does; this is
+    the reading that does: the ordinary Shapley value with the worth of the empty coalition set to zero. The dominant
+    modality is the argmax of the values themselves, never of the weights, which a negative sum would turn over.
+
+    Args:
+        value: worth of a coalition: `accuracy` of the batch, `probability` of the true class, `loss` (how far the
+            coalition brings the criterion below that of no modality), or a function `(logits [coalitions, batch,
+            classes], target [batch]) -> [coalitions]`.
+        absent: what an absent modality looks like, see `msam.coalition`.
+        normalize: how values become weights: `clamp` (positive parts over their sum), `raw`, `softmax`.
+        estimator: `exact` (all coalitions), `antithetic` (random orders and their reverses), or `auto`: exact up to six
+            modalities (four for a model that must be re-run for each coalition), one antithetic pair above.
+        pairs: orders of the antithetic estimator.
+        every: refresh the values on every so many calls, keep them in between.
+        momentum: share of the running mean in the values, in [0, 1).
+        strict: encode again in evaluation mode instead of reusing the training pass's features; one more forward.
+        seed: of the random orders and shuffles; the n-th refresh always draws the same.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        value: Literal["accuracy", "probability", "loss"] | Value = "accuracy",
+        absent: Absent = "zero-input",
+        normalize: Normalize = "clamp",
+        estimator: Estimator = "auto",
+        pairs: int = 1,
+        every: int = 1,
+        momentum: float = 0.0,
+        strict: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not callable(value):
+            _one_of("value", value, [*VALUES, "loss"])
+        _one_of("absent", absent, ABSENT)
+        _one_of("normalize", normalize, NORMALIZATIONS)
+        _one_of("estimator", estimator, get_args(Estimator))
+        if every < 1 or pairs < 1 or not 0 <= momentum < 1:
+            raise ValueError(
+                f"Shapley expects every >= 1, pairs >= 1 and 0 <= momentum < 1, found {every=}, {pairs=}, {momentum=}."
+            )
+        self.value, self.absent, self.normalize, self.estimator = value, absent, normalize, estimator
+        self.pairs, self.every, self.momentum, self.strict, self.seed = pairs, every, momentum, strict, seed
+        self._calls = 0
+        self._mean: Tensor | None = None
+        self._previous: Tensor | None = None
+
+    def forward(
+        self, objective: Objective, inputs: Inputs, target: Tensor, features: Features | None = None
+    ) -> Contributions:
+        """Contributions on one batch.
+
+        Args:
+            objective: the model and criterion.
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch]` class indices (anything the value function takes).
+            features: encoder outputs of the training pass, reused unless `strict`.
+        """
+        names = objective.modalities(inputs)
+        if self._mean is None or self._calls % self.every == 0:
+            reused = None if self.strict else features
+            with torch.no_grad():
+                self._update(self._values(objective, inputs, target, reused, len(names)))
+        self._calls += 1
+        assert self._mean is not None
+        assert self._previous is not None
+        return Contributions(names, self._mean[0], NORMALIZATIONS[self.normalize](self._mean[0]), self._previous)
+
+    def design(self, objective: Objective, count: int) -> Design:
+        """The coalitions of this call and their weights; exact or, from the seed and the call's number, random."""
+        limit = 6 if "fuse" in objective.capabilities else 4
+        if self.estimator == "exact" or (self.estimator == "auto" and count <= limit):
+            return exact(count)
+        generator = self._generator()
+        return antithetic([torch.randperm(count, generator=generator).tolist() for _ in range(self.pairs)])
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + self._calls // self.every)
+
+    def _values(
+        self, objective: Objective, inputs: Inputs, target: Tensor, features: Features | None, count: int
+    ) -> Tensor:
+        """Shapley values by the value function and by its tie-breaker, `[2, modalities]`, equal on all ranks."""
+        design = self.design(objective, count)
+        masks = (
+            torch.cat([design.masks, torch.zeros(1, count, dtype=torch.bool)]) if self.value == "loss" else design.masks
+        )
+        logits = objective.coalition_logits(inputs, masks, self.absent, features or None, self._generator())
+        worth = objective.average(self._worth(objective, logits, target), len(target))
+        return (worth @ design.weights.to(worth).T).nan_to_num()
+
+    def _worth(self, objective: Objective, logits: Tensor, target: Tensor) -> Tensor:
+        if self.value == "loss":
+            losses = torch.stack([objective.loss(each, target) for each in logits]).to(_precision(logits))
+            return (losses[-1] - losses[:-1]).expand(2, -1)
+        value = VALUES[self.value] if isinstance(self.value, str) else self.value
+        worth = value(logits, target)
+        return torch.stack([worth, log_likelihood(logits, target) if value is accuracy else worth])
+
+    def _update(self, values: Tensor) -> None:
+        if self._mean is not None:
+            values = torch.lerp(values, self._mean.to(values), self.momentum)
+        previous = None if self._previous is None else self._previous.to(values.device)
+        self._mean, self._previous = values, leader(values[0], values[1], previous)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Call counter, running values and dominant modality, for `state_dict`."""
+        return {"calls": self._calls, "mean": self._mean, "previous": self._previous}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._calls, self._mean, self._previous = state["calls"], state["mean"], state["previous"]
+
+
+def shapley(objective: Objective, inputs: Inputs, target: Tensor, **options: Any) -> Contributions:
+    """Contributions on one batch, all in evaluation mode; `options` are those of `Shapley`."""
+    return Shapley(**options)(objective, inputs, target)  # type: ignore[no-any-return]
+
+
+def _one_of(name: str, found: object, expected: Sequence[object] | dict[str, Any]) -> None:
+    if found not in expected:
+        raise ValueError(f"Shapley expects {name} to be one of {list(expected)}, found {found!r}.")

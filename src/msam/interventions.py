@@ -1,0 +1,189 @@
+"""The only file that changes a model: gradients, weights, flags, buffers, hooks, random state.
+
+Every `with` puts back exactly what it found, bit for bit, also when the body raises.
+
+    with perturbed(weights, epsilon), replayed(state), unrecorded(model):
+        loss = criterion(model(inputs), target)      # at theta + epsilon, same dropout masks, statistics untouched
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+RandomState = dict[torch.device, Tensor]
+"""State of the random generators that a forward pass may draw from: the CPU's and one per accelerator in use."""
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for every submodule; afterwards each has the flag it had (frozen ones stay frozen)."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def unrecorded(model: nn.Module) -> Iterator[None]:
+    """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations)."""
+    found = [(module._buffers, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
+    saved = [None if buffer is None else buffer.detach().clone() for _, _, buffer in found]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for (owner, name, buffer), value in zip(found, saved, strict=True):
+                owner[name] = buffer
+                if buffer is not None and value is not None:
+                    buffer.copy_(value)
+
+
+@contextmanager
+def perturbed(weights: Sequence[Tensor], epsilon: Sequence[Tensor]) -> Iterator[None]:
+    """Weights plus epsilon. Restored by copying back: subtracting epsilon would move some weights by a rounding."""
+    saved = [weight.detach().clone() for weight in weights]
+    try:
+        with torch.no_grad():
+            torch._foreach_add_(list(weights), list(epsilon))
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(list(weights), saved)
+
+
+@contextmanager
+def only(weights: Sequence[Tensor], among: Sequence[Tensor]) -> Iterator[None]:
+    """Of the tensors `among`, only `weights` receive gradients."""
+    kept = {id(weight) for weight in weights}
+    frozen = [weight for weight in among if weight.requires_grad and id(weight) not in kept]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(True)
+
+
+class Aside:
+    """Gradients that were there before: `with Aside(weights) as earlier` starts from empty `.grad`.
+
+    `rejoin` adds them to what has been computed since. Leaving without an error adds them if `rejoin` was not called,
+    and keeps each earlier tensor's identity; leaving with an error puts back exactly what was found.
+    """
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.weights = weights
+        self.earlier: list[Tensor | None] = []
+        self._joined = False
+
+    def __enter__(self) -> Aside:
+        self.earlier = [weight.grad for weight in self.weights]
+        for weight in self.weights:
+            weight.grad = None
+        return self
+
+    def rejoin(self) -> None:
+        """Adds the earlier gradients to the present ones, before a pass whose gradients are shared between ranks."""
+        self._joined = True
+        for weight, earlier in zip(self.weights, self.earlier, strict=True):
+            if earlier is not None:
+                weight.grad = earlier.clone() if weight.grad is None else weight.grad.add_(earlier)
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is None and not self._joined:
+            self.rejoin()
+        for weight, earlier in zip(self.weights, self.earlier, strict=True):
+            if earlier is None and error is None:
+                continue
+            if error is None and earlier is not None and weight.grad is not None:
+                earlier.copy_(weight.grad)
+            weight.grad = earlier
+
+
+def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
+    """Multiplies each `.grad` in place; weights without one are passed over."""
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    if gradients:
+        torch._foreach_mul_(gradients, factor)
+
+
+@contextmanager
+def captured(modules: Mapping[str, nn.Module], devices: Sequence[torch.device]) -> Iterator[Capture]:
+    """Collects what each module returns in the forward passes inside, and the random state before and after it."""
+    capture = Capture(devices)
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.callback(module.register_forward_pre_hook(capture.before(name)).remove)
+            hooks.callback(module.register_forward_hook(capture.after(name)).remove)
+        yield capture
+
+
+class Capture:
+    """Outputs of named modules in one forward pass, with the random states that make it repeatable.
+
+    Attributes:
+        outputs: module name -> what it returned.
+        states: module name -> random state when it was called.
+        end: random state when the last of them had returned.
+    """
+
+    def __init__(self, devices: Sequence[torch.device]) -> None:
+        self.devices = devices
+        self.outputs: dict[str, Tensor] = {}
+        self.states: dict[str, RandomState] = {}
+        self.end: RandomState = {}
+
+    def before(self, name: str) -> Callable[..., None]:
+        """A forward pre-hook that notes the random state."""
+
+        def hook(module: nn.Module, arguments: Any) -> None:
+            self.states[name] = random_state(self.devices)
+
+        return hook
+
+    def after(self, name: str) -> Callable[..., None]:
+        """A forward hook that notes the output and the random state."""
+
+        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
+            self.outputs[name] = output
+            self.end = random_state(self.devices)
+
+        return hook
+
+
+def random_state(devices: Sequence[torch.device]) -> RandomState:
+    """State of the generators of these devices (and of the CPU)."""
+    states = {torch.device("cpu"): torch.get_rng_state()}
+    for device in devices:
+        if device.type != "cpu":
+            states[device] = torch.get_device_module(device).get_rng_state(device)
+    return states
+
+
+@contextmanager
+def replayed(state: RandomState) -> Iterator[None]:
+    """Draws inside repeat those that followed `state`; the main stream goes on as if they had not been made."""
+    present = random_state(list(state))
+    _set_random_state(state)
+    try:
+        yield
+    finally:
+        _set_random_state(present)
+
+
+def _set_random_state(state: RandomState) -> None:
+    for device, value in state.items():
+        if device.type == "cpu":
+            torch.set_rng_state(value)
+        else:
+            torch.get_device_module(device).set_rng_state(value, device)

@@ -1,0 +1,131 @@
+"""What every method is: something that turns one batch into `.grad`.
+
+backward = SAM(rho=0.05).on(model, F.cross_entropy)
+outcome = backward(inputs, target)                 # instead of criterion(model(inputs), target).backward()
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+
+from msam.objective import Objective
+from msam.types import Criterion, Inputs, Outcome
+
+
+class Method(nn.Module, ABC):
+    """Turns one batch into gradients.
+
+    A method only ever adds to `.grad`. Weights, buffers, training flags, hooks and the random stream are afterwards
+    what one plain forward and backward pass would have left, also when the criterion raises. Multiplying the loss by a
+    constant multiplies the result, so gradient scaling, clipping, accumulation, schedulers and optimizers stay the
+    user's own. What a method remembers between batches is in its `state_dict`; it never holds the model.
+
+    Attributes:
+        needs: what the model must show, any of `encoders`, `fuse`, `additive_fusion`, `heads`.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds this method's gradient of one batch to `.grad`.
+
+        Args:
+            objective: the model and criterion.
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+        """
+
+    def predict(self, objective: Objective, inputs: Inputs) -> Tensor:
+        """Logits at test time, `[batch, classes]`, in evaluation mode."""
+        return objective.logits(inputs)
+
+    def next_epoch(self) -> None:
+        """Told by the training loop that an epoch has ended."""
+
+    def on(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        *,
+        encoders: Mapping[str, nn.Module] | None = None,
+        call: Callable[[Any, Inputs], Tensor] | None = None,
+        backward: Callable[[Tensor], Any] = Tensor.backward,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> Backward:
+        """Binds the method to a model once, before training; the arguments are those of `Objective`.
+
+        Raises:
+            ValueError: if the model does not show what the method needs.
+        """
+        objective = Objective(model, criterion, encoders=encoders, call=call, backward=backward, context=context)
+        self.check(objective)
+        return Backward(self, objective)
+
+    def check(self, objective: Objective) -> None:
+        """Refuses an impossible pair of method and model in one sentence.
+
+        Raises:
+            ValueError: if the model does not show what the method needs.
+        """
+        missing = sorted(self.needs - objective.capabilities)
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} needs a model with {_words(missing)}, which {_shown(objective)} does not show; "
+                f"{_fitting(objective)} would work."
+            )
+
+
+class Backward:
+    """A method bound to a model: call it instead of `loss.backward()`."""
+
+    def __init__(self, method: Method, objective: Objective) -> None:
+        self.method = method
+        self.objective = objective
+
+    def __call__(self, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the method's gradient of one batch to `.grad`."""
+        return self.method.backward(self.objective, inputs, target)
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Logits at test time, `[batch, classes]`, in evaluation mode."""
+        return self.method.predict(self.objective, inputs)
+
+
+_NAMES = {
+    "encoders": "`encoders` (a mapping from modality to module)",
+    "fuse": "`fuse(features) -> logits`",
+    "additive_fusion": "an additive fusion (such as LateFusion)",
+    "heads": "a fusion with one head a modality (such as LateFusion)",
+}
+
+
+def in_range(name: str, value: float, low: float, high: float = float("inf")) -> float:
+    """The value, if it lies in [low, high].
+
+    Raises:
+        ValueError: if it does not, or is not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        above = "" if high == float("inf") else f" and at most {high:g}"
+        raise ValueError(f"{name} must be a number of at least {low:g}{above}, found {value!r}.")
+    return value
+
+
+def _words(needs: list[str]) -> str:
+    return " and ".join(_NAMES[need] for need in needs)
+
+
+def _shown(objective: Objective) -> str:
+    fusion = getattr(objective.bare, "fusion", None)
+    return type(objective.bare).__name__ + (f" with {type(fusion).__name__}" if isinstance(fusion, nn.Module) else "")
+
+
+def _fitting(objective: Objective) -> str:
+    public = [method for method in Method.__subclasses__() if method.__module__.startswith("msam.")]
+    return ", ".join(sorted(method.__name__ for method in public if method.needs <= objective.capabilities))

@@ -1,0 +1,37 @@
+"""Gradient norm penalty: a constant mixture of the plain and the sharpness-aware gradient."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from msam.ascent import ball
+from msam.methods.base import Method, in_range
+from msam.objective import Objective
+from msam.twopass import first_pass
+from msam.types import Inputs, Outcome
+
+
+class GNP(Method):
+    """`u = (1 - alpha) g(theta) + alpha g(theta + rho g / |g|)` (Zhao et al. 2022, arXiv 2202.03599, Algorithm 1).
+
+    M-SAM in its loss scope is this with alpha set by the batch, so GNP with the mean of that alpha is the control that
+    a claim about modality awareness needs.
+
+    Passes a batch: 2 forwards, 2 backwards.
+
+    Args:
+        alpha: share of the perturbed gradient, in [0, 1]; 1 is SAM, 0 is joint training.
+        rho: radius of the ball, at least 0; 0 is joint training.
+    """
+
+    def __init__(self, alpha: float = 0.5, rho: float = 0.05) -> None:
+        super().__init__()
+        self.alpha, self.rho = in_range("alpha", alpha, 0, 1), in_range("rho", rho, 0)
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the mixture."""
+        if self.rho == 0 or self.alpha == 0:
+            return objective.descend(inputs, target).outcome()
+        with first_pass(objective, inputs, target) as step:
+            second = step.again(ball(step.gradients(), self.rho), self.alpha)
+        return step.first.outcome(sharpness=second.loss - step.first.loss)

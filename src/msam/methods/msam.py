@@ -1,0 +1,155 @@
+"""M-SAM: sharpness-aware for the dominant modality's part of the loss, plain for the rest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from msam.ascent import ball, scaled_ball
+from msam.attribution import Shapley
+from msam.methods.base import Method, in_range
+from msam.objective import Objective, Part, Pass
+from msam.twopass import TwoPass, first_pass
+from msam.types import Contributions, Inputs, Outcome
+
+Scope = Literal["loss", "encoder", "encoder+head", "shapley"]
+
+
+class MSAM(Method):
+    """Modality-Aware Sharpness-Aware Minimization (arXiv 2510.24919, Algorithm 1).
+
+    For each batch, with Shapley weights `v` that sum to one and `d` the modality with the largest Shapley value:
+
+        L_d = v_d l,  L_s = (1 - v_d) l                       the loss in two parts
+        epsilon = rho grad L_d / |grad L_d|
+        u = grad L_d(theta + epsilon) + grad L_s(theta)
+
+    `scope="loss"` is this algorithm to the letter. Since `v_d` is a constant of the batch, `epsilon` is SAM's and
+    `u = v_d g(theta + epsilon) + (1 - v_d) g(theta)`: which modality is dominant enters only through the number `v_d`.
+    Computed in that form, with one backward at theta instead of two, and no gradient copied.
+
+    The other scopes let the identity of the dominant modality matter:
+
+    - `encoder`: epsilon and the mixture are confined to the dominant modality's encoder. The other features are reused,
+      so the second pass runs one encoder and the fusion.
+    - `encoder+head`: the same with the modality's head rows (late fusion); with one modality, everything.
+    - `shapley`: the gradient, not the loss, is split: `g = sum_m g_m`, `g_m` the gradient through modality m's Shapley
+      logits, `u = g + g_d(theta + epsilon_d) - g_d(theta)`. The split takes the place of `v_d`.
+
+    Limits: one modality is SAM (of its encoder, for `encoder`); `weight=1` in `loss` scope is SAM; `rho=0` or
+    `weight=0` is joint training.
+
+    Passes a batch: 2 forwards, 2 backwards, and one fusion pass of all coalitions; in `encoder` scopes the second pass
+    is one encoder and the fusion; `shapley` takes 3 of each and a fusion pass with gradient for each coalition.
+    The paper gives no rho, no seeds and no code; what had to be decided is on the documentation's mathematics page.
+
+    Args:
+        rho: radius of the ball, at least 0.
+        scope: what the perturbation acts on.
+        dominant: `dynamic` (the paper), or a control: a modality's name, `random`, or `weakest`.
+        attribution: how contributions are measured; `Shapley()` if None.
+        weight: share of the perturbed gradient: `share` (the dominant modality's weight v_d; all of g_d in `shapley`
+            scope) or a number in [0, 1].
+        adaptive: ASAM's scale-invariant ball instead of SAM's.
+        every: make the second pass on every so many batches, plain gradients in between.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        rho: float = 0.05,
+        scope: Scope = "loss",
+        dominant: str = "dynamic",
+        attribution: Shapley | None = None,
+        weight: Literal["share"] | float = "share",
+        adaptive: bool = False,
+        every: int = 1,
+    ) -> None:
+        super().__init__()
+        if scope not in get_args(Scope):
+            raise ValueError(f"scope must be one of {list(get_args(Scope))}, found {scope!r}.")
+        self.rho, self.scope, self.dominant, self.adaptive = in_range("rho", rho, 0), scope, dominant, adaptive
+        self.weight: Literal["share"] | float = "share" if weight == "share" else in_range("weight", weight, 0, 1)
+        self.every = int(in_range("every", every, 1))
+        self.attribution = attribution or Shapley()
+        self.needs = frozenset(_NEEDS[scope])
+        self._batches = 0
+
+    def check(self, objective: Objective) -> None:
+        """Refuses a model without the fixed dominant modality."""
+        super().check(objective)
+        names = ["dynamic", "random", "weakest", *objective.encoders]
+        if objective.encoders and self.dominant not in names:
+            raise ValueError(f"dominant must be one of {names}, found {self.dominant!r}.")
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient of Algorithm 1, in its scope."""
+        self._batches += 1
+        if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every:
+            return objective.descend(inputs, target).outcome()
+        with first_pass(objective, inputs, target) as step:
+            contributions = self._contributions(step)
+            second = _SECOND_PASS[self.scope](self, step, contributions)
+        share = contributions.shares[contributions.index]
+        sharpness = second.loss - step.first.loss
+        return step.first.outcome(contributions=contributions, share=share, sharpness=sharpness)
+
+    def loss_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
+        """`u = v_d g(theta + epsilon) + (1 - v_d) g(theta)`, all parameters."""
+        share = contributions.shares[contributions.index] if self.weight == "share" else self.weight
+        return step.again(self._ascend(step.weights(), step.gradients()), share)
+
+    def encoder_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
+        """The same mixture inside the dominant modality's block, `g(theta)` elsewhere."""
+        share = contributions.shares[contributions.index] if self.weight == "share" else self.weight
+        modality = contributions.dominant
+        block = step.weights(step.objective.parameters(modality, head=self.scope == "encoder+head"))
+        return step.again_within(modality, block, self._ascend(block, step.gradients(block)), share)
+
+    def shapley_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
+        """`u = g(theta) - g_d(theta) + g_d(theta + epsilon_d)`, the split taking the place of the share."""
+        design = self.attribution.design(step.objective, len(contributions.modalities))
+        part = Part(design.masks, design.weights[int(contributions.index)], self.attribution.absent)
+        return step.again_along(part, self._ascend, 1.0 if self.weight == "share" else self.weight)
+
+    def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        return scaled_ball(weights, gradients, self.rho, 0.01) if self.adaptive else ball(gradients, self.rho)
+
+    def _contributions(self, step: TwoPass) -> Contributions:
+        found: Contributions = self.attribution(step.objective, step.inputs, step.target, step.first.features)
+        if self.dominant == "dynamic":
+            return found
+        return replace(found, index=torch.as_tensor(self._controlled(found), device=found.shapley.device))
+
+    def _controlled(self, found: Contributions) -> int | Tensor:
+        if self.dominant == "weakest":
+            return found.shapley.argmin()
+        if self.dominant == "random":
+            return random.Random(self._batches).randrange(len(found.modalities))
+        if self.dominant not in found.modalities:
+            raise ValueError(f"dominant must be one of {list(found.modalities)}, found {self.dominant!r}.")
+        return found.modalities.index(self.dominant)
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The batch counter, for `state_dict`."""
+        return {"batches": self._batches}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._batches = state["batches"]
+
+
+_SECOND_PASS: dict[str, Callable[[MSAM, TwoPass, Contributions], Pass]] = {
+    "loss": MSAM.loss_scope,
+    "encoder": MSAM.encoder_scope,
+    "encoder+head": MSAM.encoder_scope,
+    "shapley": MSAM.shapley_scope,
+}
+_NEEDS = {"loss": (), "encoder": ("encoders",), "encoder+head": ("encoders", "heads"), "shapley": ("encoders", "fuse")}

@@ -1,0 +1,62 @@
+"""Sharpness-aware minimisation: the gradient at the worst point of a ball, in two geometries."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from msam.ascent import ball, scaled_ball
+from msam.methods.base import Method, in_range
+from msam.objective import Objective
+from msam.twopass import TwoPass, first_pass
+from msam.types import Inputs, Outcome
+
+
+class SAM(Method):
+    """`epsilon = rho g / |g|`, `u = grad l(theta + epsilon)` (Foret et al. 2021, arXiv 2010.01412, Algorithm 1).
+
+    The second pass repeats the first one's dropout masks and leaves running statistics alone. In data-parallel
+    training each rank climbs by its own gradient (m-sharpness, as in the paper) and the descent gradients are averaged.
+
+    Passes a batch: 2 forwards, 2 backwards.
+
+    Args:
+        rho: radius of the ball, at least 0; 0 is joint training.
+    """
+
+    def __init__(self, rho: float = 0.05) -> None:
+        super().__init__()
+        self.rho = in_range("rho", rho, 0)
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient at theta + epsilon."""
+        if self.rho == 0:
+            return objective.descend(inputs, target).outcome()
+        with first_pass(objective, inputs, target) as step:
+            second = step.again(self.ascend(step), weight=1.0)
+        return step.first.outcome(sharpness=second.loss - step.first.loss)
+
+    def ascend(self, step: TwoPass) -> list[Tensor]:
+        """The perturbation, one tensor for each weight that has a gradient."""
+        return ball(step.gradients(), self.rho)
+
+
+class ASAM(SAM):
+    """SAM in a scale-invariant ball: `epsilon = rho T^2 g / |T g|`, `T = |w| + eta`.
+
+    Kwon et al. 2021, arXiv 2102.11600, Equation 4. The authors' code scales weight matrices only and moves biases as SAM does; the paper, and this class, scale every
+    parameter. Useful radii are about ten times those of SAM.
+
+    Passes a batch: 2 forwards, 2 backwards.
+
+    Args:
+        rho: radius in the scaled space, at least 0; 0 is joint training.
+        eta: added to every |w|, at least 0; 0.01 in the paper.
+    """
+
+    def __init__(self, rho: float = 0.5, eta: float = 0.01) -> None:
+        super().__init__(rho)
+        self.eta = in_range("eta", eta, 0)
+
+    def ascend(self, step: TwoPass) -> list[Tensor]:
+        """The perturbation, one tensor for each weight that has a gradient."""
+        return scaled_ball(step.weights(), step.gradients(), self.rho, self.eta)

@@ -1,0 +1,462 @@
+"""The objective: the only way a method asks a model anything, and the only place that back-propagates.
+
+    objective = Objective(model, F.cross_entropy)
+    step = objective.descend(inputs, target)                      # one forward, one backward, into .grad
+    logits = objective.coalition_logits(inputs, masks, "zero-input")   # [coalitions, batch, classes]
+
+A model shows as much as it has. Any module `forward(inputs) -> logits` will do; `encoders` says which parameters belong
+to which modality; `fuse(features) -> logits` beside it lets coalitions and second passes reuse encoder outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from msam.coalition import Absent, absent_features, absent_inputs, mixed
+from msam.interventions import Capture, RandomState, captured, evaluation, only, random_state, replayed, unrecorded
+from msam.types import Criterion, Features, Inputs, Note, Outcome
+
+_ROWS = 8192
+"""Rows of stacked coalitions that one fusion call takes at most; bounds memory, not results."""
+
+
+_PARALLEL = (DistributedDataParallel, nn.DataParallel)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass, detached.
+
+    Args:
+        loss: the unweighted loss, 0-d.
+        logits: `[batch, classes]`.
+        features: encoder outputs `[batch, ...]`, empty if the model cannot fuse them again.
+        start: random state before the forward pass.
+        before: random state before each encoder.
+        between: random state between the encoders and the fusion.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    features: Features
+    start: RandomState
+    before: Mapping[str, RandomState]
+    between: RandomState
+
+    def outcome(self, **record: Note) -> Outcome:
+        """This pass as the outcome of a method."""
+        return Outcome(self.loss, self.logits, record)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A linear combination of coalitions' logits, such as one modality's Shapley logits.
+
+    Args:
+        masks: coalitions, booleans `[coalitions, modalities]`.
+        coefficients: `[coalitions]`.
+        absent: what an absent modality looks like.
+    """
+
+    masks: Tensor
+    coefficients: Tensor
+    absent: Absent
+
+
+class Objective:
+    """A model and a criterion, with everything a method may ask of them.
+
+    Args:
+        model: any module; wrappers (`torch.compile`, DistributedDataParallel, Fabric) are looked through.
+        criterion: (logits, target) -> scalar loss, a mean over the batch.
+        encoders: modality -> module, for a model that has no attribute `encoders`.
+        call: (model, inputs) -> logits, for a model whose forward does not take a mapping.
+        backward: what to call instead of `loss.backward()`, e.g. `lambda loss: scaler.scale(loss).backward()`.
+        context: makes a context for forward passes, e.g. `lambda: torch.autocast("cuda", torch.bfloat16)`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        *,
+        encoders: Mapping[str, nn.Module] | None = None,
+        call: Callable[[Any, Inputs], Tensor] | None = None,
+        backward: Callable[[Tensor], Any] = Tensor.backward,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.model = model
+        self.wrappers = list(_wrappers(model))
+        self.bare: Any = self.wrappers[-1]
+        self.criterion = criterion
+        self.encoders: dict[str, nn.Module] = dict(encoders or getattr(self.bare, "encoders", None) or {})
+        self._call = call or (lambda module, inputs: module(inputs))
+        self._backward = backward
+        self._context = context
+
+    # ---- what the model shows -------------------------------------------------------------------------------------
+
+    @cached_property
+    def capabilities(self) -> frozenset[str]:
+        """What this model offers: any of `encoders`, `fuse`, `additive_fusion`, `heads`."""
+        shown = {
+            "encoders": bool(self.encoders),
+            "fuse": self._fuses,
+            "additive_fusion": self._fuses and getattr(self.bare, "partial", None) is not None,
+            "heads": self._fuses and (len(self.encoders) == 1 or getattr(self.bare, "heads", None) is not None),
+        }
+        return frozenset(name for name, present in shown.items() if present)
+
+    @property
+    def _fuses(self) -> bool:
+        return bool(self.encoders) and callable(getattr(self.bare, "fuse", None))
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether one encoder can be re-run alone: features fuse again, weights are not shared, nothing is compiled."""
+        owners = [id(weight) for encoder in self.encoders.values() for weight in set(encoder.parameters())]
+        return self._fuses and len(owners) == len(set(owners)) and self._joint is None
+
+    def modalities(self, inputs: Inputs) -> tuple[str, ...]:
+        """The modalities in canonical order: the encoders', else the inputs'.
+
+        Raises:
+            ValueError: if a modality is missing from the inputs.
+        """
+        names = tuple(self.encoders or inputs)
+        missing = [name for name in names if name not in inputs]
+        if missing:
+            raise ValueError(f"The model expects the modalities {list(names)}, found {list(inputs)}; add {missing}.")
+        return names
+
+    def parameters(self, modality: str | None = None, *, head: bool = False) -> list[Tensor]:
+        """Trainable parameters: all, or those of one encoder (and with `head`, of its modality's part of the fusion)."""
+        if modality is None or (head and len(self.encoders) == 1):
+            return [weight for weight in self.bare.parameters() if weight.requires_grad]
+        modules = [self.encoders[modality], *([self.bare.heads[modality]] if head else [])]
+        return [weight for module in modules for weight in module.parameters() if weight.requires_grad]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are (the CPU for a model without any)."""
+        return next((weight.device for weight in self.bare.parameters()), torch.device("cpu"))
+
+    # ---- training passes ------------------------------------------------------------------------------------------
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The criterion's value, 0-d.
+
+        Raises:
+            TypeError: if the model's output or the criterion's is not a tensor.
+            ValueError: if the model's output has another batch size than the target, or the loss is not a scalar.
+        """
+        if not isinstance(logits, Tensor):
+            raise TypeError(
+                f"The model must return a tensor of logits, found {type(logits).__name__}; "
+                "pass call=lambda model, inputs: ... to pick it out."
+            )
+        if logits.dim() == 0 or len(logits) != len(target):
+            raise ValueError(
+                f"The model must return logits [batch={len(target)}, ...], found shape {list(logits.shape)}; "
+                "check the fusion or pass call=lambda model, inputs: ..."
+            )
+        loss = self.criterion(logits, target)
+        if loss.dim() != 0:
+            raise ValueError(
+                f"The criterion must return a scalar mean, found shape {list(loss.shape)}; reduce it first."
+            )
+        return loss
+
+    def descend(self, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0, *, local: bool = False) -> Pass:
+        """Adds `weight` times the loss's gradient to `.grad`: one forward, one backward.
+
+        Args:
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            weight: of the gradient; the returned loss is the plain one.
+            local: in data-parallel training, leave this gradient on its own rank.
+        """
+        start = self._random_state()
+        with self._on_this_rank(local):
+            logits, capture = self._forward(inputs)
+            loss = self._backpropagate(logits, target, weight)
+        return Pass(loss, logits.detach(), self._detached(capture), start, capture.states, capture.end)
+
+    def again(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
+        """A pass like `first` at other weights: same random draws, no trace in running statistics; ranks share it."""
+        with replayed(first.start), unrecorded(self.bare):
+            return self.descend(inputs, target, weight)
+
+    def again_within(
+        self,
+        modality: str,
+        block: Sequence[Tensor],
+        first: Pass,
+        inputs: Inputs,
+        target: Tensor,
+        weight: float | Tensor,
+    ) -> Pass:
+        """Like `again`, but gradients flow into `block` only, and stay on this rank.
+
+        Where the model allows it, only the encoder of `modality` and the fusion are run; the other features are those
+        of the first pass, dropout masks included, so the gradients are identical to those of a full pass.
+        """
+        with only(block, among=self.parameters()), unrecorded(self.bare):
+            if not (self.separable and first.features):
+                with replayed(first.start):
+                    return self.descend(inputs, target, weight, local=True)
+            with self._context():
+                with replayed(first.before[modality]):
+                    feature = self.encoders[modality](inputs[modality])
+                with replayed(first.between):
+                    logits = self.bare.fuse({**first.features, modality: feature})
+            loss = self._backpropagate(logits, target, weight)
+        return Pass(loss, logits.detach(), first.features, first.start, first.before, first.between)
+
+    def descend_along(
+        self,
+        first: Pass,
+        inputs: Inputs,
+        target: Tensor,
+        part: Part,
+        weight: float = 1.0,
+        *,
+        local: bool = False,
+    ) -> Pass:
+        """Adds `weight` times the gradient of one part of the logits: `J_Phi^T dl/dz` with `Phi = sum_S c_S z_S`.
+
+        The loss's derivative `dl/dz` is held constant; the parts of all modalities sum to the plain gradient
+        (AGM, Li et al. 2023). Absent features are constants. Coalitions are run one by one in the model's own mode with
+        the random draws of `first`, so that batch statistics and dropout masks are those of its pass; no trace is left
+        in running statistics.
+
+        Args:
+            first: the pass at the same inputs whose random draws are repeated.
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            part: the coalitions and their coefficients.
+            weight: of the gradient.
+            local: in data-parallel training, leave this gradient on its own rank.
+        """
+        with replayed(first.start), unrecorded(self.bare), self._on_this_rank(local):
+            logits, capture = self._forward(inputs)
+            with self._context():
+                loss = self.loss(logits, target)
+                (slope,) = torch.autograd.grad(loss, logits)
+                along = self._along(part, logits, inputs, capture)
+            self._backward((along * slope).sum() * weight)
+        return Pass(loss.detach(), logits.detach(), self._detached(capture), first.start, capture.states, capture.end)
+
+    def descend_coalition(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
+        """Adds the gradient of the loss of one modality alone; only its encoder and the fusion are trained."""
+        block = set(self.encoders[modality].parameters()) | set(self._fusion_parameters())
+        start = self._random_state()
+        with only(list(block), among=self.parameters()):
+            with self._context():
+                logits = self._alone(inputs, modality, absent)
+            loss = self._backpropagate(logits, target, 1.0)
+        self.share_gradients()
+        return Pass(loss, logits.detach(), {}, start, {}, start)
+
+    def share_gradients(self) -> None:
+        """Averages `.grad` over the ranks, for passes that the data-parallel wrapper did not see; one reduction."""
+        wrapper = self._data_parallel
+        if wrapper is None or not wrapper.require_backward_grad_sync:
+            return
+        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(together, group=wrapper.process_group)
+        together /= torch.distributed.get_world_size(wrapper.process_group)
+        parts = torch.split(together, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    # ---- looking without touching ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def inspecting(self) -> Iterator[None]:
+        """Evaluation mode, no gradients: the model is the same afterwards."""
+        with torch.no_grad(), evaluation(self.bare), self._context():
+            yield
+
+    def logits(self, inputs: Inputs) -> Tensor:
+        """The model's output in evaluation mode, `[batch, classes]`."""
+        with self.inspecting():
+            return self._call(self.bare, inputs)
+
+    def features(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Encoder outputs in evaluation mode, `[batch, ...]` each."""
+        with self.inspecting():
+            return {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+
+    def coalition_logits(
+        self,
+        inputs: Inputs,
+        masks: Tensor,
+        absent: Absent,
+        features: Features | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Logits of several coalitions, in evaluation mode, `[coalitions, batch, classes]`.
+
+        Encoders run once (never, with `features` given) if the model can fuse, else the model runs once a coalition.
+
+        Args:
+            inputs: modality -> `[batch, ...]`.
+            masks: booleans `[coalitions, modalities]`.
+            absent: what an absent modality looks like.
+            features: encoder outputs to use instead of encoding, `[batch, ...]` each.
+            generator: for `absent="shuffle"`.
+        """
+        names = self.modalities(inputs)
+        with self.inspecting():
+            if not self._fuses:
+                return self._masked_logits({name: inputs[name] for name in names}, inputs, masks, absent, generator)
+            present = features or {name: self.encoders[name](inputs[name]) for name in names}
+            replacements = self._absent_features(inputs, present, absent, generator)
+            if "additive_fusion" in self.capabilities:
+                return self._summed_logits(present, replacements, masks)
+            rows = torch.split(masks.to(self.device), max(1, _ROWS // len(next(iter(present.values())))))
+            return torch.cat([self._fused_logits(present, replacements, some) for some in rows])
+
+    def average(self, values: Tensor, count: int) -> Tensor:
+        """Mean over the ranks of data-parallel training, each weighted by its number of samples."""
+        wrapper = self._data_parallel
+        if wrapper is None:
+            return values
+        total = torch.cat([values.flatten() * count, values.new_tensor([count])])
+        torch.distributed.all_reduce(total, group=wrapper.process_group)
+        return (total[:-1] / total[-1]).view_as(values)
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _data_parallel(self) -> DistributedDataParallel | None:
+        found = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
+        return next(found, None)
+
+    @cached_property
+    def _joint(self) -> Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]] | None:
+        """For a compiled model that can fuse: one compiled graph that also returns the features."""
+        if not self._fuses or self._data_parallel or not any(hasattr(w, "_orig_mod") for w in self.wrappers):
+            return None
+
+        def joint(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+            features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+            return self.bare.fuse(features), features
+
+        return torch.compile(joint)
+
+    @cached_property
+    def _capturable(self) -> dict[str, nn.Module]:
+        """Encoders whose outputs one hook each can tell apart."""
+        distinct = len({id(encoder) for encoder in self.encoders.values()}) == len(self.encoders)
+        return self.encoders if self._fuses and distinct else {}
+
+    def _random_state(self) -> RandomState:
+        return random_state([self.device])
+
+    def _on_this_rank(self, local: bool) -> AbstractContextManager[Any]:
+        wrapper = self._data_parallel
+        return wrapper.no_sync() if local and wrapper is not None else nullcontext()
+
+    def _forward(self, inputs: Inputs) -> tuple[Tensor, Capture]:
+        self.modalities(inputs)
+        with self._context():
+            if self._joint is not None:
+                capture = Capture([self.device])
+                logits, capture.outputs = self._joint(inputs)
+                return logits, capture
+            with captured(self._capturable, [self.device]) as capture:
+                return self._call(self.model, inputs), capture
+
+    def _detached(self, capture: Capture) -> dict[str, Tensor]:
+        """Features of a pass, or nothing if some encoder was not called as a module."""
+        if len(capture.outputs) < len(self.encoders):
+            return {}
+        return {name: capture.outputs[name].detach() for name in self.encoders}
+
+    def _backpropagate(self, logits: Tensor, target: Tensor, weight: float | Tensor) -> Tensor:
+        with self._context():
+            loss = self.loss(logits, target)
+        self._backward(loss * (weight.to(loss) if isinstance(weight, Tensor) else weight))
+        return loss.detach()
+
+    def _along(self, part: Part, logits: Tensor, inputs: Inputs, capture: Capture) -> Tensor:
+        absent = self._absent_features(inputs, capture.outputs, part.absent)
+        along = torch.zeros_like(logits)
+        for mask, coefficient in zip(part.masks.tolist(), part.coefficients.tolist(), strict=True):
+            if all(mask):
+                along = along + coefficient * logits
+            elif coefficient:
+                members = zip(self.encoders, mask, strict=True)
+                features = {m: capture.outputs[m] if chosen else absent[m] for m, chosen in members}
+                with replayed(capture.end):
+                    along = along + coefficient * self.bare.fuse(_expanded(features, len(logits)))
+        return along
+
+    def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
+        one = {name: inputs[name][:1] for name in self.encoders}
+        feature = self.encoders[modality](inputs[modality])
+        replacements = self._absent_features(inputs, self.features(one), absent)
+        logits: Tensor = self.bare.fuse(_expanded({**replacements, modality: feature}, len(feature)))
+        return logits
+
+    def _fusion_parameters(self) -> list[Tensor]:
+        owned = {id(weight) for encoder in self.encoders.values() for weight in encoder.parameters()}
+        return [weight for weight in self.parameters() if id(weight) not in owned]
+
+    def _absent_features(
+        self, inputs: Inputs, present: Features, absent: Absent, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        def encode_zeros(name: str) -> Tensor:
+            with self.inspecting():
+                feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
+                return feature
+
+        with torch.no_grad():
+            return absent_features(absent, present, encode_zeros, generator)
+
+    def _summed_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
+        """Additive fusion in closed form: `z_S = sum_m A_m + sum_{m in S} (P_m - A_m)`, one small matrix product."""
+        batch = len(next(iter(present.values())))
+        parts = torch.stack(list(self.bare.partial(present).values()))
+        without = torch.stack(list(self.bare.partial(_expanded(absent, batch)).values()))
+        chosen = masks.to(parts.device, parts.dtype)
+        return without.sum(0) + torch.einsum("sm,mbc->sbc", chosen, parts - without)
+
+    def _fused_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
+        logits: Tensor = self.bare.fuse(mixed(present, absent, masks))
+        return logits.reshape(len(masks), -1, *logits.shape[1:])
+
+    def _masked_logits(
+        self, seen: Inputs, inputs: Inputs, masks: Tensor, absent: Absent, generator: torch.Generator | None
+    ) -> Tensor:
+        replacements = absent_inputs(absent, seen, generator)
+        logits = []
+        for mask in masks.tolist():
+            chosen = {m: seen[m] if present else replacements[m] for m, present in zip(seen, mask, strict=True)}
+            logits.append(self._call(self.bare, {**inputs, **chosen}))
+        return torch.stack(logits)
+
+
+def _expanded(features: Features, batch: int) -> dict[str, Tensor]:
+    """Features with as many rows as the batch; single rows are repeated without being copied."""
+    return {name: feature.expand(batch, *feature.shape[1:]) for name, feature in features.items()}
+
+
+def _wrappers(model: nn.Module) -> Iterator[nn.Module]:
+    """The model and what it wraps, outermost first."""
+    yield model
+    attributes = ["_orig_mod", "_forward_module", *(["module"] if isinstance(model, _PARALLEL) else [])]
+    inner = next((model._modules[name] for name in attributes if name in model._modules), None)
+    if inner is not None:
+        yield from _wrappers(inner)

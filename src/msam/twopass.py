@@ -1,0 +1,88 @@
+"""The two-pass step that every sharpness-aware method shares.
+
+    with first_pass(objective, inputs, target) as step:            # g(theta) in .grad
+        epsilon = ball(step.gradients(), rho)
+        second = step.again(epsilon, weight)                       # (1 - weight) g(theta) + weight g(theta + epsilon)
+
+The mixture is made in place: the first gradient is scaled where it lies and the second pass accumulates onto it, so
+no gradient is copied and one synchronised backward ends the step. Both passes see the same loss scale, so gradient
+scaling needs nothing. If anything raises, weights and gradients are what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from msam.interventions import Aside, perturbed, scale_gradients
+from msam.objective import Objective, Part, Pass
+from msam.types import Inputs
+
+Ascend = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
+"""(weights, gradients) -> epsilon, one tensor each."""
+
+
+class TwoPass:
+    """A first pass that has been made, and the second one that may follow."""
+
+    def __init__(self, objective: Objective, inputs: Inputs, target: Tensor, earlier: Aside) -> None:
+        self.objective, self.inputs, self.target = objective, inputs, target
+        self.earlier = earlier
+        self.first: Pass = objective.descend(inputs, target, local=True)
+
+    def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Parameters that received a gradient: all, or some of those given."""
+        candidates = self.earlier.weights if among is None else among
+        return [weight for weight in candidates if weight.grad is not None]
+
+    def gradients(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """The first pass's gradients, one for each of `weights(among)`."""
+        return [weight.grad for weight in self.weights(among) if weight.grad is not None]
+
+    def again(self, epsilon: Sequence[Tensor], weight: float | Tensor) -> Pass:
+        """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""
+        block = self.weights()
+        scale_gradients(block, 1 - weight)
+        self.earlier.rejoin()
+        with perturbed(block, epsilon):
+            return self.objective.again(self.first, self.inputs, self.target, weight)
+
+    def again_within(
+        self, modality: str, among: Sequence[Tensor], epsilon: Sequence[Tensor], weight: float | Tensor
+    ) -> Pass:
+        """One modality's block moves and mixes; every other parameter keeps its gradient at theta."""
+        block = self.weights(among)
+        if not block:
+            self.finish()
+            return self.first
+        scale_gradients(block, 1 - weight)
+        with perturbed(block, epsilon):
+            second = self.objective.again_within(modality, block, self.first, self.inputs, self.target, weight)
+        self.finish()
+        return second
+
+    def again_along(self, part: Part, ascend: Ascend, weight: float) -> Pass:
+        """One Shapley part `g_d` of the gradient moves: `g(theta) + weight (g_d(theta + epsilon) - g_d(theta))`."""
+        arguments = (self.first, self.inputs, self.target, part)
+        with Aside(self.earlier.weights):
+            self.objective.descend_along(*arguments, local=True)
+            block = self.weights()
+            epsilon = ascend(block, self.gradients())
+            scale_gradients(block, -weight)
+        self.earlier.rejoin()
+        with perturbed(block, epsilon):
+            return self.objective.descend_along(*arguments, weight)
+
+    def finish(self) -> None:
+        """Ends a step whose last pass stayed on its rank."""
+        self.earlier.rejoin()
+        self.objective.share_gradients()
+
+
+@contextmanager
+def first_pass(objective: Objective, inputs: Inputs, target: Tensor) -> Iterator[TwoPass]:
+    """Makes the first pass with earlier gradients set aside; see the module's docstring."""
+    with Aside(objective.parameters()) as earlier:
+        yield TwoPass(objective, inputs, target, earlier)

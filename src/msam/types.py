@@ -1,0 +1,94 @@
+"""The words the library speaks in: one documented alias or frozen dataclass each.
+
+inputs = {"audio": Tensor[batch, ...], "image": Tensor[batch, ...]}      # Inputs
+outcome = backward(inputs, target)                                       # Outcome
+outcome.notes["dominant"], outcome.notes["contributions/audio"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+Inputs = Mapping[str, Tensor]
+"""One batch: modality -> tensor whose first dimension is the batch."""
+
+Features = Mapping[str, Tensor]
+"""Encoder outputs: modality -> tensor whose first dimension is the batch."""
+
+Coalition = frozenset[str]
+"""The modalities that are present; the others look as the attribution's `absent` says."""
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""(logits, target) -> scalar loss, averaged over the batch."""
+
+Value = Callable[[Tensor, Tensor], Tensor]
+"""(logits [coalitions, batch, ...], target [batch, ...]) -> worth of each coalition [coalitions]."""
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each modality adds to the worth of all of them together, on one batch.
+
+    Kept as tensors until somebody reads a number, so that a training step does not wait for the device.
+
+    Args:
+        modalities: the names, in canonical order.
+        shapley: Shapley values, `[modalities]`.
+        shares: normalised values that sum to one, `[modalities]`.
+        index: position of the modality taken as dominant, a 0-d integer tensor.
+    """
+
+    modalities: tuple[str, ...]
+    shapley: Tensor
+    shares: Tensor
+    index: Tensor
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Shapley value of each modality, in units of the value function."""
+        return dict(zip(self.modalities, self.shapley.tolist(), strict=True))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Normalised contribution of each modality; they sum to one."""
+        return dict(zip(self.modalities, self.shares.tolist(), strict=True))
+
+    @property
+    def dominant(self) -> str:
+        """The modality taken as dominant: the one with the largest Shapley value, unless a control says otherwise."""
+        return self.modalities[int(self.index)]
+
+
+Note = Tensor | float | str | Contributions
+"""What a method may leave in an outcome; tensors are 0-d."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one `backward` leaves behind besides the gradients; everything is detached.
+
+    Args:
+        loss: the mean loss of the batch at the weights as they are, 0-d.
+        logits: the model's output of the batch, `[batch, classes]`.
+        record: the method's measurements, as tensors until `notes` is read.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    record: Mapping[str, Note] = field(default_factory=dict)
+
+    @cached_property
+    def notes(self) -> dict[str, float | str]:
+        """The measurements as a flat dict of floats and strings (`contributions/audio`, `dominant`, `share`, ...)."""
+        flat: dict[str, float | str] = {}
+        for name, note in self.record.items():
+            if isinstance(note, Contributions):
+                flat |= {f"{name}/{modality}": value for modality, value in note.values.items()}
+                flat["dominant"] = note.dominant
+            else:
+                flat[name] = note if isinstance(note, str) else float(note)
+        return flat

@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml requirements/constraints.txt
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile \
-	$(if $(VERBOSE),,-q --progress-bar off) -c requirements/constraints.txt
+	$(if $(VERBOSE),,-qq --progress-bar off) -c requirements/constraints.txt
 
 # One thread a process: parallel tests and runs would otherwise fight for the cores.
 export OMP_NUM_THREADS := 1

@@ -170,6 +170,12 @@ def random_state(devices: Sequence[torch.device]) -> RandomState:
     return states
 
 
+def seeded_state(seed: int, devices: Sequence[torch.device]) -> RandomState:
+    """What the generators of these devices (and of the CPU) would be after `manual_seed(seed)`; none is touched."""
+    every = {torch.device("cpu"), *devices}
+    return {device: torch.Generator(device).manual_seed(seed).get_state() for device in every}
+
+
 @contextmanager
 def replayed(state: RandomState) -> Iterator[None]:
     """Draws inside repeat those that followed `state`; the main stream goes on as if they had not been made."""

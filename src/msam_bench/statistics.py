@@ -240,8 +240,8 @@ def verdict(
     """
     if not comparisons:
         return f"Nothing was compared with {reference}."
-    if min(c.family * c.smallest_p for c in comparisons.values()) > LEVEL:
-        return _powerless(comparisons, reference)
+    if powerless(comparisons):
+        return _too_few(comparisons, reference)
     better = {name: c for name, c in comparisons.items() if c.differs and c.difference > 0}
     worse = {name: c for name, c in comparisons.items() if c.differs and c.difference < 0}
     rest = {name: c for name, c in comparisons.items() if not c.differs}
@@ -254,6 +254,11 @@ def verdict(
     ]
     parts += [f"no evidence of a difference: {words(rest)}"] if rest else []
     return f"Compared with {reference}, {'; '.join(parts)} ({_test(comparisons)})."
+
+
+def powerless(comparisons: Mapping[str, Comparison]) -> bool:
+    """Says whether there are too few pairs for any of these comparisons to show a difference, however large."""
+    return min((c.family * c.smallest_p for c in comparisons.values()), default=1.0) > LEVEL
 
 
 def best_method(values: Mapping[str, Seeds]) -> tuple[str, tuple[str, ...]]:
@@ -278,9 +283,11 @@ def p_text(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.995 else "1"
 
 
-def words(names: Iterable[str]) -> str:
-    """Joins names as a sentence does: "a, b and c"."""
+def words(names: Iterable[str], most: int = 8) -> str:
+    """Joins names as a sentence does: "a, b and c", or "a, b and 7 others" where there are more than `most`."""
     names = list(names)
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} others"]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
@@ -303,7 +310,7 @@ def _strata(pairs: Seeds, blocks: Mapping[int, Hashable] | None) -> list[list[fl
     return [*groups.values()] if min(map(len, groups.values())) > 1 else [[*pairs.values()]]
 
 
-def _powerless(comparisons: Mapping[str, Comparison], reference: str) -> str:
+def _too_few(comparisons: Mapping[str, Comparison], reference: str) -> str:
     strongest = min(comparisons.values(), key=lambda c: c.smallest_p)
     family = strongest.family
     after = f", after Holm over {family} comparisons {p_text(min(1, family * strongest.smallest_p))}"

@@ -135,6 +135,10 @@ class Source(ABC):
     def sizes(self, seed: int = 0) -> dict[str, int]:
         """The number of samples of each split, without loading a tensor."""
 
+    def fold(self, seed: int) -> int | None:
+        """Which fold of the data is tested, for sources whose seeds go round folds; runs compare within folds only."""
+        return None
+
 
 def check_seed(seed: int) -> None:
     """Raises a ValueError if `seed` is negative."""

@@ -1,0 +1,75 @@
+"""Which methods the bench knows by name. A method that is not here is named `package.module:Class`."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .files import nearest
+
+if TYPE_CHECKING:
+    from msam import Method
+
+    from .config import MethodConfig
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "joint": ("msam:Joint", {}),
+    "unimodal": ("msam:Unimodal", {}),
+    "sam": ("msam:SAM", {}),
+    "asam": ("msam:ASAM", {}),
+    "gnp": ("msam:GNP", {}),
+    "msam": ("msam:MSAM", {}),
+    "msam-encoder": ("msam:MSAM", {"scope": "encoder"}),
+    "msam-encoder+head": ("msam:MSAM", {"scope": "encoder+head"}),
+    "msam-shapley": ("msam:MSAM", {"scope": "shapley"}),
+    "msam-random": ("msam:MSAM", {"dominant": "random"}),
+    "msam-weakest": ("msam:MSAM", {"dominant": "weakest"}),
+}
+"""Name -> class, and the arguments that the name stands for."""
+
+
+def build(config: MethodConfig) -> Method:
+    """The method of a configuration; `attribution.key` arguments go to its Shapley values.
+
+    Raises:
+        ValueError: an unknown method or argument (with the nearest name), or a value out of range.
+    """
+    location, fixed = _located(config.name)
+    cls = _imported(location)
+    params = {**fixed, **config.params}
+    inner = {key.partition(".")[2]: params.pop(key) for key in list(params) if key.startswith("attribution.")}
+    _check_names(config.name, cls, params)
+    if inner:
+        from msam import Shapley
+
+        _check_names(f"{config.name}'s attribution", Shapley, inner)
+        params["attribution"] = Shapley(**inner)
+    try:
+        method: Method = cls(**params)
+    except TypeError as error:
+        raise ValueError(f"Method {config.name!r} cannot be made from {params}: {error}.") from None
+    return method
+
+
+def _located(name: str) -> tuple[str, dict[str, Any]]:
+    if name in METHODS:
+        return METHODS[name]
+    if ":" in name:
+        return name, {}
+    raise ValueError(f"Unknown method {name!r}: {nearest(name, list(METHODS))}, or name your own package.module:Class.")
+
+
+def _imported(location: str) -> Any:
+    module, _, attribute = location.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"Expected a method class at {location!r}, found none: {error}.") from None
+
+
+def _check_names(name: str, cls: Any, params: dict[str, Any]) -> None:
+    known = list(inspect.signature(cls).parameters)
+    for key in params:
+        if key not in known:
+            raise ValueError(f"Method {name!r} has no argument {key!r}: {nearest(key, known)}.")

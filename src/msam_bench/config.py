@@ -1,0 +1,207 @@
+"""One run, fully described: the same frozen model is the file format, the command line and the record of a run.
+
+config = resolve("digits6", "late", "msam:rho=0.1", seed=3, epochs=20)
+config.identity                 # two runs with the same identity are the same run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .files import nearest
+
+Fusion = Literal["late", "early"]
+Scalar = bool | int | float | str
+
+
+class Frozen(BaseModel):
+    """A pydantic model that cannot be changed and takes no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MethodConfig(Frozen):
+    """A method by name with its constructor's arguments."""
+
+    name: str
+    params: dict[str, Scalar] = {}
+
+    def text(self, known: dict[str, Scalar]) -> str:
+        """The method as one writes it, such as `msam:rho=0.1`, without arguments that are known."""
+        told = {key: value for key, value in self.params.items() if known.get(key) != value}
+        return ":".join([self.name, *(f"{key}={value}" for key, value in told.items())])
+
+
+class OptimizerConfig(Frozen):
+    """The base optimizer, the same for every method of a comparison."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    step_epochs: int = Field(70, ge=1)
+
+
+class RunConfig(Frozen):
+    """Everything that decides the numbers of a run.
+
+    Args:
+        data: name of the data set.
+        method: what turns a batch into gradients.
+        seed: of the split, the initial weights, the order of batches and dropout.
+        fusion: late (linear on the concatenation) or early (maxout trunk).
+        epochs: passes over the training split.
+        batch_size: samples a step.
+        optimizer: the base optimizer.
+        features: width of each encoder's output.
+        hidden: width of the encoders' hidden layers.
+        trunk: widths of the early fusion's maxout layers.
+        select: which epoch's weights are tested: `best` on validation, or `last`.
+    """
+
+    data: str = "digits6"
+    method: MethodConfig = MethodConfig(name="joint")
+    seed: int = Field(0, ge=0)
+    fusion: Fusion = "late"
+    epochs: int = Field(40, ge=1)
+    batch_size: int = Field(32, ge=1)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    features: int = Field(64, ge=1)
+    hidden: int = Field(64, ge=1)
+    trunk: tuple[int, ...] = (128, 64)
+    select: Literal["best", "last"] = "best"
+
+    @property
+    def label(self) -> str:
+        """The method as one writes it, without the data set's tuned arguments."""
+        return self.method.text(tuned(self.data, self.fusion, self.method.name))
+
+    @property
+    def identity(self) -> str:
+        """A hash of everything above and of the version of the software."""
+        text = json.dumps([metadata.version("msam"), self.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def parse_method(text: str) -> MethodConfig:
+    """A method as one writes it: `name`, `name:key=value:key=value` or `package.module:Class:key=value`.
+
+    Raises:
+        ValueError: if a part is not `key=value`.
+    """
+    name, *parts = text.strip().split(":")
+    if "." in name and parts and "=" not in parts[0]:
+        name = f"{name}:{parts.pop(0)}"
+    params = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not (equals and key and value):
+            raise ValueError(f"A method is written name:key=value, such as sam:rho=0.1; found {part!r} in {text!r}.")
+        params[key] = _scalar(value)
+    return MethodConfig(name=name, params=params)
+
+
+def resolve(data: str, fusion: str, method: str, file: Path | None = None, **settings: Any) -> RunConfig:
+    """The configuration of a run: the data set's defaults, then a file, then what is given here.
+
+    Args:
+        data: name of a data set.
+        fusion: late or early.
+        method: as `parse_method` reads it; arguments that are not given come from the data set's tuned defaults.
+        file: a TOML file with the fields of `RunConfig`.
+        **settings: fields of `RunConfig`; those of the optimizer by their own names; None means not given.
+
+    Raises:
+        ValueError: an unknown key, a value out of range, or a file that is not TOML.
+    """
+    values = _merged(defaults(data).get("run", {}), read_toml(file) if file else {}, _nested(settings))
+    values |= {
+        "data": data,
+        "fusion": fusion,
+        "method": _with_defaults(parse_method(method), data, fusion).model_dump(),
+    }
+    return validated(values)
+
+
+def validated(values: dict[str, Any]) -> RunConfig:
+    """A run from a plain dict.
+
+    Raises:
+        ValueError: one sentence that names the key, what was expected and what was found.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(_sentence(error)) from None
+
+
+@cache
+def defaults(data: str) -> dict[str, Any]:
+    """The shipped settings of a data set: `run`, and `late` and `early` with each method's tuned arguments."""
+    file = resources.files("msam_bench").joinpath("defaults", f"{data}.toml")
+    return tomllib.loads(file.read_text()) if file.is_file() else {}
+
+
+def tuned(data: str, fusion: str, method: str) -> dict[str, Any]:
+    """The arguments of a method that validation chose on a data set."""
+    found: dict[str, Any] = defaults(data).get(fusion, {}).get(method, {})
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict.
+
+    Raises:
+        ValueError: if there is no such file or it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"Expected a TOML file at {path}, found: {error}.") from None
+
+
+def _with_defaults(method: MethodConfig, data: str, fusion: str) -> MethodConfig:
+    return MethodConfig(name=method.name, params={**tuned(data, fusion, method.name), **method.params})
+
+
+def _nested(settings: dict[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in settings.items() if value is not None}
+    inner = {key: given.pop(key) for key in list(given) if key in OptimizerConfig.model_fields}
+    return {**given, **({"optimizer": inner} if inner else {})}
+
+
+def _merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            merged[key] = _merged(merged[key], value) if isinstance(merged.get(key), dict) else value
+    return merged
+
+
+def _scalar(text: str) -> Scalar:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        model = OptimizerConfig if key.startswith("optimizer.") else RunConfig
+        return f"Unknown setting {key!r}: {nearest(key.rpartition('.')[2], list(model.model_fields))}."
+    return f"Setting {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r}."

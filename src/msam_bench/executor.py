@@ -1,0 +1,92 @@
+"""Many runs through one `concurrent.futures.Executor`: processes here, a cluster's executor elsewhere.
+
+with processes(workers=2) as executor:
+    records = train_all(configs, Path("runs"), executor, watch=print)
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import runs
+from .config import RunConfig
+
+_TICK = 0.25
+"""Seconds between looks at the folders of the runs that are being trained."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a list of runs is.
+
+    Args:
+        epochs: epochs done, of runs that are finished or being trained.
+        total: epochs of all runs.
+        finished: runs finished.
+        running: the runs that are being trained, as a user would name them.
+    """
+
+    epochs: int
+    total: int
+    finished: int
+    running: tuple[str, ...]
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """A pool of fresh processes with one torch thread each; they stay warm between runs."""
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+
+
+def train(config: RunConfig, root: Path) -> runs.Record:
+    """What a worker does: one run."""
+    from . import fit
+
+    return fit.run(config, root)
+
+
+def train_all(
+    configs: Sequence[RunConfig], root: Path, executor: Executor, watch: Callable[[State], None] = lambda state: None
+) -> list[runs.Record]:
+    """Trains, continues or finds every run; the records come in the order of the configurations.
+
+    Raises:
+        ValueError: the first error of a run; those not yet begun are not begun.
+    """
+    futures = {executor.submit(train, config, root): config for config in configs}
+    try:
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            watch(_state(futures, root))
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    return [future.result() for future in futures]
+
+
+def _state(futures: dict[Future[runs.Record], RunConfig], root: Path) -> State:
+    finished = [config for future, config in futures.items() if future.done()]
+    running = [(config, _epochs(root, config)) for future, config in futures.items() if future.running()]
+    begun = [f"{config.label} seed {config.seed}" for config, epochs in running if epochs]
+    done = sum(config.epochs for config in finished) + sum(epochs for _, epochs in running)
+    return State(done, sum(config.epochs for config in futures.values()), len(finished), tuple(begun))
+
+
+def _epochs(root: Path, config: RunConfig) -> int:
+    """Epochs of a run that is being trained, from the lines of its metrics."""
+    with suppress(OSError):
+        return max(0, (runs.folder_of(root, config) / "metrics.csv").read_bytes().count(b"\n") - 1)
+    return 0
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

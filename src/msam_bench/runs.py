@@ -1,0 +1,171 @@
+"""One folder a run: `run.json`, `metrics.csv`, `last.ckpt`, `best.ckpt`; found again by what it was asked to do.
+
+folder = folder_of(Path("runs"), config)
+records(Path("runs"))                      # every finished run below a folder
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from .config import RunConfig
+from .files import write_whole
+
+VERSION = 1
+"""Version of the layout of a run folder."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as its folder holds it.
+
+    Args:
+        folder: where it lies.
+        label: the method as the user wrote it.
+        status: `running`, `finished` or `failed`.
+        config: the resolved configuration as plain values.
+        data: name, fingerprint, modalities, classes, sizes and fold of the data.
+        environment: versions and machine.
+        summary: the measurements of a finished run; the same however often the run was interrupted.
+        timing: seconds.
+        metrics: one row an epoch.
+    """
+
+    folder: Path
+    label: str
+    status: str
+    config: dict[str, Any]
+    data: dict[str, Any]
+    environment: dict[str, Any]
+    summary: dict[str, Any]
+    timing: dict[str, Any]
+    metrics: list[dict[str, float]] = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The seed, which pairs runs of different methods."""
+        return int(self.config["seed"])
+
+
+def folder_of(root: Path, config: RunConfig) -> Path:
+    """Where the run of a configuration lies; equal configurations, equal folders."""
+    label = re.sub(r"[^\w.+=-]+", "-", config.label)[:60]
+    return root / f"{config.data}-{config.fusion}-{label}-s{config.seed}-{config.identity}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a run folder for one process; the operating system lets go if the process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
+
+
+def write_run(folder: Path, config: RunConfig, **parts: Any) -> None:
+    """Writes `run.json` in one move."""
+    content = {"version": VERSION, "label": config.label, "config": config.model_dump(mode="json"), **parts}
+    write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
+
+
+def read(folder: Path) -> Record:
+    """The record of a run folder.
+
+    Raises:
+        ValueError: if the folder holds no run, one of another version, or a damaged one.
+    """
+    path = folder / "run.json"
+    try:
+        content = json.loads(path.read_text())
+        if content["version"] != VERSION:
+            raise ValueError(f"version {content['version']}, this is version {VERSION}")
+        keys = ("label", "status", "config", "data", "environment", "summary", "timing")
+        return Record(folder=folder, metrics=read_metrics(folder), **{key: content[key] for key in keys})
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"Expected a run in {folder}, found: {reason}; delete the folder to run it again.") from None
+
+
+def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]:
+    """The runs in these folders or below them, in the order of their names.
+
+    Raises:
+        ValueError: if a place does not exist or a run is damaged.
+    """
+    found = []
+    for place in places:
+        if not place.is_dir():
+            raise ValueError(f"Expected a folder of runs at {place}, found none; name one that a comparison made.")
+        found += [read(path.parent) for path in sorted({*place.glob("run.json"), *place.glob("**/run.json")})]
+    return [record for record in found if record.status == status or not status]
+
+
+def append_metrics(folder: Path, row: dict[str, float]) -> None:
+    """Adds one epoch to `metrics.csv`."""
+    path = folder / "metrics.csv"
+    with path.open("a", newline="") as stream:
+        writer = csv.writer(stream)
+        if stream.tell() == 0:
+            writer.writerow(row)
+        writer.writerow(row.values())
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of `metrics.csv`; a last line that was cut off by a kill is left out."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    return [{key: float(value) for key, value in row.items() if value} for row in rows]
+
+
+def keep_metrics(folder: Path, rows: list[dict[str, float]]) -> None:
+    """Puts exactly these rows into `metrics.csv`."""
+    stream = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    write_whole(folder / "metrics.csv", stream.getvalue())
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the record."""
+    packages = ("msam", "torch", "lightning-fabric", "numpy", "scipy", "safetensors")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "revision": _revision(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _revision() -> str | None:
+    """The git revision of the software, if it runs from a checkout of its own."""
+    here = Path(__file__).parent
+    try:
+        asked = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return asked.stdout.strip() or None

@@ -32,7 +32,7 @@ SHAPES = (
     "M-1.1,0L.9,-1.1V1.1Z",  # triangle, tip left
 )
 MOST_BANDS = 8  # lines with a band each, bands are left out above
-MOST_POINTS = 3_000  # in one figure, epochs are thinned out above
+MOST_POINTS = 4_000  # in one section of the page, epochs are thinned out above
 INK = "currentColor"
 _AXIS = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"), INK) | {
     "gridOpacity": 0.14,
@@ -43,7 +43,9 @@ _AXIS = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "
     "titleFontWeight": "normal",
     "titlePadding": 8,
     "labelLimit": 150,
+    "labelFlush": False,
 }
+_TICKS = "ceil(width / 90)"  # as many as there is room for, on a phone too
 _CONFIG: dict[str, Any] = {
     "font": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
     "background": "transparent",
@@ -128,21 +130,19 @@ def looks(names: Iterable[str], ink: str | None = None) -> list[Look]:
 
 def learning(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     """Draws training and validation accuracy over epochs, and the second half of the latter enlarged."""
-    train = _curves(groups, "train_accuracy", 100)
-    valid = _curves(groups, "valid_accuracy", 100)
+    train, valid = _thinned([_curves(groups, f"{part}_accuracy", 100) for part in ("train", "valid")])
     middle = max((p[0] for s in valid.values() for p in s.points), default=0) / 2
     late = {name: _Series([p for p in s.points if p[0] >= middle]) for name, s in valid.items()}
-    panels = (("Training accuracy", train), ("Validation accuracy", valid))
-    figures = [_lines(title, series, methods, _Axes("Epoch", f"{title} (%)")) for title, series in panels if series]
-    enlarged = "Validation accuracy, second half of the epochs enlarged"
-    if figures and any(len(s.points) > 1 for s in late.values()):
-        figures.append(_lines(enlarged, late, methods, _Axes("Epoch", "Validation accuracy (%)")))
-    return figures
+    panels = [("Training accuracy", train), ("Validation accuracy", valid)]
+    if any(len(s.points) > 1 for s in late.values()):
+        panels.append(("Validation accuracy, second half of the epochs enlarged", late))
+    titled = [(title, series, _Axes("Epoch", f"{title.split(',')[0]} (%)")) for title, series in panels if series]
+    return [_lines(title, series, methods, axes) for title, series, axes in titled]
 
 
 def gap(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     """Draws tau, the relative gap between training and validation accuracy, over epochs."""
-    series = _curves(groups, "tau")
+    (series,) = _thinned([_curves(groups, "tau")])
     axes = _Axes("Epoch", "tau = |train - valid| / valid (ratio)", digits=3)
     return [_lines("Overfitting gap tau", series, methods, axes)] if series else []
 
@@ -153,8 +153,11 @@ def strengths(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
         ("share", "Weight of the perturbed gradient", "Share (0 to 1)"),
         ("sharpness", "Sharpness seen in training", "Loss increase (nats)"),
     )
-    found = [(title, _curves(groups, key), unit) for key, title, unit in panels]
-    return [_lines(title, series, methods, _Axes("Epoch", unit, digits=3)) for title, series, unit in found if series]
+    found = _thinned([_curves(groups, key) for key, *_ in panels])
+    titled = [
+        (title, series, _Axes("Epoch", unit, digits=3)) for (_, title, unit), series in zip(panels, found, strict=True)
+    ]
+    return [_lines(title, series, methods, axes) for title, series, axes in titled if series]
 
 
 def contributions(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
@@ -193,11 +196,11 @@ def shares(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
         return []
     highest = max(cells, key=lambda cell: cell[2])
     text = f"The largest share is {highest[2]:.1f} points, of {highest[1]} under {highest[0]}."
-    axes = _Axes("Modality", "", _range(cells), unit=" points")
+    axes = _Axes("", "", (min(0.0, _range(cells)[0]), _range(cells)[1]), unit=" points")
     return [_heat("Shapley share in the test accuracy (points)", cells, [*groups], [*modalities], axes, text)]
 
 
-def coalitions(groups: Groups) -> list[Figure]:
+def coalitions(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
     """Draws the test accuracy of every coalition, one panel for each size, coalitions by methods."""
     names = dict.fromkeys(key for runs in groups.values() for run in runs for key in run.summary.get("coalitions", {}))
     cells = [
@@ -206,8 +209,9 @@ def coalitions(groups: Groups) -> list[Figure]:
         for method, runs in groups.items()
         if (mean := average(run.summary.get("coalitions", {}).get(coalition) for run in runs)) is not None
     ]
-    sizes = sorted({_size(name) for name in names})
-    return [_coalitions_of(size, cells, [*groups], _range(cells)) for size in sizes]
+    sizes = sorted({_size(name) for name, *_ in cells})
+    panels = [[cell for cell in cells if _size(cell[0]) == size] for size in sizes]
+    return [_coalitions_of(panel, [*groups], modalities, _range(cells)) for panel in panels]
 
 
 def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
@@ -220,7 +224,7 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
         for place, name in enumerate(names)
         for run in groups[name]
     ]
-    x = alt.X("y:Q", title="Test accuracy (%)").scale(zero=False, padding=12).axis(tickCount=8)
+    x = alt.X("y:Q", title="Test accuracy (%)").scale(zero=False, padding=12).axis(tickCount=alt.ExprRef(_TICKS))
     base = _base().encode(x, alt.Y("g:N", sort=names, title=None))
     lines = base.mark_line(strokeWidth=1, opacity=0.35, color=INK).encode(detail="s:N", order="k:O")
     tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title="accuracy")]
@@ -246,7 +250,11 @@ def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     if not rows:
         return []
     _dodge(rows)
-    x = alt.X("x:Q", title="Gradient evaluations (number)").scale(zero=False, padding=30).axis(format="~s", tickCount=6)
+    x = (
+        alt.X("x:Q", title="Gradient evaluations (number)")
+        .scale(zero=False, padding=30)
+        .axis(format="~s", tickCount=alt.ExprRef(_TICKS))
+    )
     base = _base().encode(x, _colour(methods))
     y = alt.Y("y:Q", title="Test accuracy (%)").scale(zero=False)
     nudge = alt.ExprRef("datum.d")
@@ -284,7 +292,7 @@ def differences(comparisons: Mapping[str, Comparison], reference: str, methods: 
         return []
     names = [*comparisons]
     base = _base().encode(alt.Y("g:N", sort=names, title=None), _colour(methods))
-    x = alt.X("y:Q", title=f"Difference to {reference} (points of test accuracy)").scale(padding=12).axis(tickCount=6)
+    x = alt.X("y:Q", title="Difference in test accuracy (points)").scale(padding=12).axis(tickCount=alt.ExprRef(_TICKS))
     zero = _base().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 3]).encode(x=alt.datum(0))
     bars = base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q"), alt.X2("hi:Q"))
     tips = [("g:N", "method"), ("y:Q", "difference"), ("lo:Q", "low"), ("hi:Q", "high")]
@@ -325,7 +333,8 @@ def _by_modality(groups: Groups, key: str, modalities: Sequence[Look]) -> dict[s
         name: {look.name: series for look in modalities if (series := _curve(runs, f"{key}/{look.name}", 1.0)).points}
         for name, runs in groups.items()
     }
-    return {name: series for name, series in found.items() if series}
+    shown = {name: series for name, series in found.items() if series}
+    return dict(zip(shown, _thinned([*shown.values()]), strict=True))
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -340,16 +349,17 @@ def _lines(title: str, series: Mapping[str, _Series], drawn: Sequence[Look], axe
     import altair as alt
 
     drawn = [look for look in drawn if look.name in series]
-    rows = _thinned(series)
+    banded = len(drawn) <= MOST_BANDS
+    rows = _rows(series, banded)
     epochs = [row["x"] for row in rows]
     single = min(epochs) == max(epochs)
     x = alt.X("x:Q", title=axes.x).scale(nice=False, zero=False, padding=0)
     y = alt.Y("y:Q", title=axes.y).scale(alt.Scale(zero=False, domain=axes.domain or alt.Undefined))
-    base = _base().encode(x.axis(tickMinStep=1, format="d", tickCount=8), _colour(drawn))
+    base = _base().encode(x.axis(tickMinStep=1, format="d", tickCount=alt.ExprRef(_TICKS)), _colour(drawn))
     tips = [alt.Tooltip("g:N", title="name"), alt.Tooltip("x:Q", title="epoch"), alt.Tooltip("y:Q", title="mean")]
     point = alt.OverlayMarkDef(opacity=1 if single else 0, size=70) if single or len(rows) <= 1000 else False
     layers: list[alt.Chart] = [base.mark_line(strokeWidth=2, point=point).encode(y, _dash(drawn), tooltip=tips)]
-    if len(drawn) <= MOST_BANDS:
+    if banded:
         layers.insert(0, base.mark_area(opacity=0.11).encode(alt.Y("lo:Q").scale(zero=False), alt.Y2("hi:Q")))
     header, numbers = _milestones(series, axes.digits)
     ends = [f"{look.name} {series[look.name].points[-1][1]:.{axes.digits}f}" for look in drawn]
@@ -357,13 +367,21 @@ def _lines(title: str, series: Mapping[str, _Series], drawn: Sequence[Look], axe
     return Figure(title, _spec(rows, 260, *layers), text, header, numbers, tuple(drawn))
 
 
-def _thinned(series: Mapping[str, _Series]) -> list[dict[str, Any]]:
-    """Gives the rows of all lines, every k-th epoch of long ones, always with the last."""
-    step = math.ceil(sum(len(s.points) for s in series.values()) / MOST_POINTS)
+def _rows(series: Mapping[str, _Series], banded: bool) -> list[dict[str, Any]]:
+    """Gives the rows of all lines, with the ends of their bands where bands are drawn."""
     return [
-        {"g": name, "x": x, "y": round(y, 5), "lo": round(lo, 5), "hi": round(hi, 5)}
+        {"g": name, "x": x, "y": round(y, 4), **({"lo": round(lo, 4), "hi": round(hi, 4)} if banded else {})}
         for name, s in series.items()
-        for x, y, lo, hi in s.points[(len(s.points) - 1) % step :: step]
+        for x, y, lo, hi in s.points
+    ]
+
+
+def _thinned(panels: Sequence[Mapping[str, _Series]]) -> list[dict[str, _Series]]:
+    """Keeps every k-th epoch, always with the last, where the panels of a section would have too many points."""
+    step = math.ceil(sum(len(s.points) for series in panels for s in series.values()) / MOST_POINTS)
+    return [
+        {name: _Series(s.points[(len(s.points) - 1) % max(1, step) :: max(1, step)]) for name, s in series.items()}
+        for series in panels
     ]
 
 
@@ -404,7 +422,7 @@ def _heat(
     numbers = tuple((r, *(found.get((r, c), "–") for c in columns)) for r in rows)
     ends = (f"{low:.{axes.digits}f}{axes.unit}", f"{high:.{axes.digits}f}{axes.unit}")
     spec = _spec(data, 20 * len(rows), *layers) | {
-        "padding": {"left": 5, "top": 5, "bottom": 5, "right": 5 if below else 45}
+        "padding": {"left": 5, "top": 5, "bottom": 5, "right": 5 if below else 4 * len(columns[-1])}
     }
     return Figure(title, spec, text, ("", *columns), () if below else numbers, range=ends)
 
@@ -413,20 +431,31 @@ def _cell_text(base: "alt.Chart", columns: int, bright: float, digits: int) -> "
     """Writes the numbers into the cells: black on bright ones, none at all where cells are narrower than a number."""
     import altair as alt
 
-    room = alt.ExprRef(f"width < {30 * columns} ? 0 : 1")
+    room = alt.ExprRef(f"width < {26 * columns} ? 0 : 1")
     ink = alt.when(alt.datum.v > bright).then(alt.value("black")).otherwise(alt.value("white"))
     text: alt.Chart = base.mark_text(fontSize=11, opacity=room).encode(alt.Text("v:Q", format=f".{digits}f"), color=ink)
     return text
 
 
 def _coalitions_of(
-    size: int, cells: Sequence[tuple[str, str, float]], methods: Sequence[str], domain: tuple[float, float]
+    cells: Sequence[tuple[str, str, float]],
+    methods: Sequence[str],
+    modalities: Sequence[str],
+    domain: tuple[float, float],
 ) -> Figure:
-    own = [cell for cell in cells if _size(cell[0]) == size]
-    best = max(own, key=lambda cell: cell[2])
+    size, best = _size(cells[0][0]), max(cells, key=lambda cell: cell[2])
     text = f"The highest of these coalitions is {best[0]} with {best[2]:.1f} % under {best[1]}."
     title = f"{size} modalit{'y alone' if size == 1 else 'ies together'}"
-    return _heat(title, own, [*dict.fromkeys(cell[0] for cell in own)], methods, _Axes("", "", domain, unit=" %"), text)
+    named = [(_short(coalition, modalities), method, value) for coalition, method, value in cells]
+    rows = [*dict.fromkeys(cell[0] for cell in named)]
+    return _heat(title, named, rows, methods, _Axes("", "", domain, unit=" %"), text)
+
+
+def _short(coalition: str, modalities: Sequence[str]) -> str:
+    """Names a coalition by who is absent where that is shorter."""
+    absent = [modality for modality in modalities if modality not in coalition.split("+")]
+    without = f"all but {'+'.join(absent)}" if absent else f"all {len(modalities)}"
+    return without if len(without) < len(coalition) else coalition
 
 
 def _size(coalition: str) -> int:

@@ -404,8 +404,8 @@ def _caption(found: Sequence[Comparison], folds: bool) -> str:
     """Says how every column came about."""
     parts = [
         "Test accuracy in evaluation mode at the epoch selected on validation data; mean and standard deviation over n "
-        "seeds. tau: |train - test| / test at that epoch. A modality's own column: test accuracy when only that modality "
-        "is present. Gradients: gradient evaluations of a run; seconds: wall-clock time of a run."
+        "seeds. tau: |train - test| / test at that epoch. A modality's own column: test accuracy when only that "
+        "modality is present. Gradients: gradient evaluations of a run; seconds: wall-clock time of a run."
     ]
     if found:
         sizes = sorted({c.family for c in found})
@@ -484,12 +484,14 @@ def _page(groups: Groups, table: Table, command: str) -> str:
     )
     environment.filters["groupby_run"] = _groups_of
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    figures = _figures(groups, table)
+    methods, modalities = charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
+    figures = _figures(groups, table, methods, modalities)
     shared, differing = _settings(groups)
     return environment.get_template("report.html.j2").render(
         table=table,
         groups=groups,
         figures=figures,
+        looks=[*methods, *modalities],
         specs={f"{section}-{i}": figure.spec for section, own in figures.items() for i, figure in enumerate(own)},
         bands=len(groups) <= charts.MOST_BANDS,
         more=_more(table),
@@ -501,9 +503,10 @@ def _page(groups: Groups, table: Table, command: str) -> str:
     )
 
 
-def _figures(groups: Groups, table: Table) -> dict[str, list[charts.Figure]]:
+def _figures(
+    groups: Groups, table: Table, methods: Sequence[charts.Look], modalities: Sequence[charts.Look]
+) -> dict[str, list[charts.Figure]]:
     """Draws the figures of every section of the page."""
-    methods, modalities = charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
     to_first = {row.method: row.to_reference for row in table.rows if row.to_reference}
     to_other = {row.method: row.to_second for row in table.rows if row.to_second}
     return {
@@ -517,7 +520,7 @@ def _figures(groups: Groups, table: Table) -> dict[str, list[charts.Figure]]:
         "contributions": charts.contributions(groups, modalities),
         "dominance": charts.dominance(groups, modalities),
         "strength": charts.strengths(groups, methods),
-        "coalitions": charts.coalitions(groups),
+        "coalitions": charts.coalitions(groups, table.modalities),
         "shares": charts.shares(groups, table.modalities),
         "cost": charts.cost(groups, methods),
     }

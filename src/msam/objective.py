@@ -2,6 +2,9 @@
 
     objective = Objective(model, F.cross_entropy)
     step = objective.descend(inputs, target)                      # one forward, one backward, into .grad
+    live = objective.forward(inputs, target)                      # the same in parts, for losses of one's own:
+    found = objective.gradients(live.loss, objective.parameters())     # weight -> gradient, as often as needed,
+    objective.deposit({weight: 0.5 * g for weight, g in found.items()})    # then once into .grad
     logits = objective.coalition_logits(inputs, masks, "zero-input")   # [coalitions, batch, classes]
 
 A model shows as much as it has. Any module `forward(inputs) -> logits` will do; `encoders` says which parameters belong
@@ -10,9 +13,9 @@ to which modality; `fuse(features) -> logits` beside it lets coalitions and seco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +36,7 @@ from msam.interventions import (
     seeded_state,
     unrecorded,
 )
-from msam.types import Coalition, Criterion, Features, Inputs, Note, Outcome
+from msam.types import Coalition, Counts, Criterion, Features, Gradients, Inputs, Note, Outcome
 
 _ROWS = 8192
 """Rows of stacked coalitions that one fusion call takes at most; bounds memory, not results."""
@@ -44,12 +47,12 @@ _PARALLEL = (DistributedDataParallel, nn.DataParallel)
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward and backward pass, detached.
+    """One training pass: with its graph as `Objective.forward` makes it, detached once it has been back-propagated.
 
     Args:
         loss: the unweighted loss, 0-d.
         logits: `[batch, classes]`.
-        features: encoder outputs `[batch, ...]`, empty if the model cannot fuse them again.
+        features: encoder outputs `[batch, ...]`, empty if they could not be observed (shared or uncalled encoders).
         start: random state before the forward pass.
         before: random state before each encoder.
         between: random state between the encoders and the fusion.
@@ -62,9 +65,14 @@ class Pass:
     before: Mapping[str, RandomState]
     between: RandomState
 
+    def detached(self) -> Pass:
+        """The same without its graph."""
+        features = {name: feature.detach() for name, feature in self.features.items()}
+        return replace(self, loss=self.loss.detach(), logits=self.logits.detach(), features=features)
+
     def outcome(self, **record: Note) -> Outcome:
         """This pass as the outcome of a method."""
-        return Outcome(self.loss, self.logits, record)
+        return Outcome(self.loss.detach(), self.logits.detach(), record)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,9 @@ class Objective:
         call: (model, inputs) -> logits, for a model whose forward does not take a mapping.
         backward: what to call instead of `loss.backward()`, e.g. `lambda loss: scaler.scale(loss).backward()`.
         context: makes a context for forward passes, e.g. `lambda: torch.autocast("cuda", torch.bfloat16)`.
+
+    Attributes:
+        counts: passes made so far.
     """
 
     def __init__(
@@ -112,14 +123,16 @@ class Objective:
         self._call = call or (lambda module, inputs: module(inputs))
         self._backward = backward
         self._context = context
+        self.counts = Counts()
 
     # ---- what the model shows -------------------------------------------------------------------------------------
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
-        """What this model offers: any of `encoders`, `fuse`, `additive_fusion`, `heads`."""
+        """What this model offers: any of `encoders`, `separate_encoders`, `fuse`, `additive_fusion`, `heads`."""
         shown = {
             "encoders": bool(self.encoders),
+            "separate_encoders": bool(self.encoders) and self._separate,
             "fuse": self._fuses,
             "additive_fusion": self._fuses and getattr(self.bare, "partial", None) is not None,
             "heads": self._fuses and (len(self.encoders) == 1 or getattr(self.bare, "heads", None) is not None),
@@ -133,8 +146,13 @@ class Objective:
     @cached_property
     def separable(self) -> bool:
         """Whether one encoder can be re-run alone: features fuse again, weights are not shared, nothing is compiled."""
+        return self._fuses and self._separate and self._joint is None
+
+    @property
+    def _separate(self) -> bool:
         owners = [id(weight) for encoder in self.encoders.values() for weight in set(encoder.parameters())]
-        return self._fuses and len(owners) == len(set(owners)) and self._joint is None
+        modules = {id(encoder) for encoder in self.encoders.values()}
+        return len(owners) == len(set(owners)) and len(modules) == len(self.encoders)
 
     def modalities(self, inputs: Inputs) -> tuple[str, ...]:
         """The modalities in canonical order: the encoders', else the inputs'.
@@ -149,7 +167,7 @@ class Objective:
         return names
 
     def parameters(self, modality: str | None = None, *, head: bool = False) -> list[Tensor]:
-        """Trainable parameters: all, or those of one encoder (and with `head`, of its modality's part of the fusion)."""
+        """Trainable parameters: all, or one encoder's (and with `head`, those of its modality's part of the fusion)."""
         if modality is None or (head and len(self.encoders) == 1):
             return [weight for weight in self.bare.parameters() if weight.requires_grad]
         modules = [self.encoders[modality], *([self.bare.heads[modality]] if head else [])]
@@ -195,11 +213,69 @@ class Objective:
             weight: of the gradient; the returned loss is the plain one.
             local: in data-parallel training, leave this gradient on its own rank.
         """
+        with self._on_this_rank(local):
+            step = self.forward(inputs, target)
+            self.backpropagate(_weighted(step.loss, weight))
+        return step.detached()
+
+    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
+        """One forward pass with its graph, for a method that builds losses of its own from logits and features.
+
+        It is to be followed by `backpropagate`, or by any number of `gradients` and one `deposit`. Nothing is written
+        before either, so a criterion that raises in between leaves no trace.
+
+        Args:
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
+        """
         start = self._random_state()
         with self._on_this_rank(local):
             logits, capture = self._forward(inputs)
-            loss = self._backpropagate(logits, target, weight)
-        return Pass(loss, logits.detach(), self._detached(capture), start, capture.states, capture.end)
+        with self._context():
+            loss = self.loss(logits, target)
+        return Pass(loss, logits, self._observed(capture), start, capture.states, capture.end)
+
+    def backpropagate(self, loss: Tensor) -> None:
+        """Adds a loss's gradient to `.grad`, as the user would: with their scaling, in one shared reduction."""
+        self._count_backward(name for name, encoder in self.encoders.items() if _trains(encoder))
+        self._backward(loss)
+
+    def gradients(self, loss: Tensor, weights: Iterable[Tensor], *, again: bool = False) -> Gradients:
+        """Gradients of a loss, of this rank, in the loss's own units; weights that it does not reach are left out.
+
+        The graph is kept, so that several losses of one pass can be asked one after the other. The user's loss scale is
+        applied on the way, against underflow in half precision, and taken out of the result.
+
+        Args:
+            loss: 0-d, built from a pass with its graph.
+            weights: parameters, features or logits to differentiate with respect to.
+            again: keep what differentiating the result needs.
+        """
+        weights, scale = list(weights), self.scale()
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
+        )
+        reached = {weight: g / scale for weight, g in zip(weights, found, strict=True) if g is not None}
+        self._count_gradients(reached)
+        return reached
+
+    def deposit(self, gradients: Gradients) -> None:
+        """Adds gradients to `.grad` as if they had been back-propagated: scaled, and shared between ranks, alike.
+
+        Args:
+            gradients: of the loss in its own units; one call a `forward`, with all of them.
+        """
+        if gradients:
+            self._backward(_Deposit.apply(list(gradients.values()), *gradients))  # type: ignore[no-untyped-call]
+
+    def scale(self) -> Tensor | float:
+        """What the user's `backward` multiplies gradients by, measured on a loss of one."""
+        if self._backward is Tensor.backward:
+            return 1.0
+        one = torch.ones((), device=self.device, requires_grad=True)
+        self._backward(one.clone())
+        return 1.0 if one.grad is None else one.grad
 
     def again(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
         """A pass like `first` at other weights: same random draws, no trace in running statistics; ranks share it."""
@@ -224,13 +300,20 @@ class Objective:
             if not (self.separable and first.features):
                 with replayed(first.start):
                     return self.descend(inputs, target, weight, local=True)
-            with self._context():
-                with replayed(first.before[modality]):
-                    feature = self.encoders[modality](inputs[modality])
-                with replayed(first.between):
-                    logits = self.bare.fuse({**first.features, modality: feature})
-            loss = self._backpropagate(logits, target, weight)
-        return Pass(loss, logits.detach(), first.features, first.start, first.before, first.between)
+            second = self._forward_within(modality, first, inputs, target)
+            self.backpropagate(_weighted(second.loss, weight))
+        return second.detached()
+
+    def forward_within(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
+        """A forward pass like `first` at other weights of one encoder, which alone is run where the model allows it.
+
+        Same random draws, no trace in running statistics; for `gradients` with respect to that encoder.
+        """
+        with unrecorded(self.bare):
+            if self.separable and first.features:
+                return self._forward_within(modality, first, inputs, target)
+            with replayed(first.start):
+                return self.forward(inputs, target, local=True)
 
     def descend_along(
         self,
@@ -263,8 +346,9 @@ class Objective:
                 loss = self.loss(logits, target)
                 (slope,) = torch.autograd.grad(loss, logits)
                 along = self._along(part, logits, inputs, capture)
-            self._backward((along * slope).sum() * weight)
-        return Pass(loss.detach(), logits.detach(), self._detached(capture), first.start, capture.states, capture.end)
+            self.backpropagate((along * slope).sum() * weight)
+        live = Pass(loss, logits, self._observed(capture), first.start, capture.states, capture.end)
+        return live.detached()
 
     def descend_coalition(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
         """Adds the gradient of the loss of one modality alone; only its encoder and the fusion are trained."""
@@ -273,16 +357,24 @@ class Objective:
         with only(list(block), among=self.parameters()):
             with self._context():
                 logits = self._alone(inputs, modality, absent)
-            loss = self._backpropagate(logits, target, 1.0)
+                loss = self.loss(logits, target)
+            self.backpropagate(loss)
         self.share_gradients()
-        return Pass(loss, logits.detach(), {}, start, {}, start)
+        return Pass(loss, logits, {}, start, {}, start).detached()
 
-    def share_gradients(self) -> None:
-        """Averages `.grad` over the ranks, for passes that the data-parallel wrapper did not see; one reduction."""
+    def share_gradients(self, weights: Iterable[Tensor] | None = None) -> None:
+        """Averages `.grad` over the ranks, for passes that the data-parallel wrapper did not see; one reduction.
+
+        Args:
+            weights: which ones; the model's if None.
+        """
         wrapper = self._data_parallel
         if wrapper is None or not wrapper.require_backward_grad_sync:
             return
-        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        weights = self.parameters() if weights is None else weights
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        if not gradients:
+            return
         together = torch.cat([gradient.flatten() for gradient in gradients])
         torch.distributed.all_reduce(together, group=wrapper.process_group)
         together /= torch.distributed.get_world_size(wrapper.process_group)
@@ -301,12 +393,23 @@ class Objective:
     def logits(self, inputs: Inputs) -> Tensor:
         """The model's output in evaluation mode, `[batch, classes]`."""
         with self.inspecting():
+            self._count_forward()
             return self._call(self.bare, inputs)
 
     def features(self, inputs: Inputs) -> dict[str, Tensor]:
         """Encoder outputs in evaluation mode, `[batch, ...]` each."""
         with self.inspecting():
-            return {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+            self.counts.encoder_forwards.update(self.encoders.keys())
+            return self._encode(inputs)
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Passes inside do not count, such as those that measure a model."""
+        counts, self.counts = self.counts, Counts()
+        try:
+            yield
+        finally:
+            self.counts = counts
 
     def coalition_logits(
         self,
@@ -331,10 +434,12 @@ class Objective:
         with self.inspecting():
             if not self._fuses:
                 return self._masked_logits({name: inputs[name] for name in names}, inputs, masks, absent, generator)
-            present = features or {name: self.encoders[name](inputs[name]) for name in names}
+            present = features or self.features(inputs)
             replacements = self._absent_features(inputs, present, absent, generator)
             if "additive_fusion" in self.capabilities:
+                self.counts.fusions += 2
                 return self._summed_logits(present, replacements, masks)
+            self.counts.fusions += len(masks)
             rows = torch.split(masks.to(self.device), max(1, _ROWS // len(next(iter(present.values())))))
             return torch.cat([self._fused_logits(present, replacements, some) for some in rows])
 
@@ -443,11 +548,11 @@ class Objective:
     @cached_property
     def _joint(self) -> Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]] | None:
         """For a compiled model that can fuse: one compiled graph that also returns the features."""
-        if not self._fuses or self._data_parallel or not any(hasattr(w, "_orig_mod") for w in self.wrappers):
+        if not self._fuses or self._data_parallel or not self._compiled:
             return None
 
         def joint(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
-            features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+            features = self._encode(inputs)
             return self.bare.fuse(features), features
 
         return torch.compile(joint)
@@ -456,7 +561,11 @@ class Objective:
     def _capturable(self) -> dict[str, nn.Module]:
         """Encoders whose outputs one hook each can tell apart."""
         distinct = len({id(encoder) for encoder in self.encoders.values()}) == len(self.encoders)
-        return self.encoders if self._fuses and distinct else {}
+        return self.encoders if distinct and (self._fuses or not self._compiled) else {}
+
+    @property
+    def _compiled(self) -> bool:
+        return any(hasattr(wrapper, "_orig_mod") for wrapper in self.wrappers)
 
     def _random_state(self) -> RandomState:
         return random_state([self.device])
@@ -467,6 +576,7 @@ class Objective:
 
     def _forward(self, inputs: Inputs) -> tuple[Tensor, Capture]:
         self.modalities(inputs)
+        self._count_forward()
         with self._context():
             if self._joint is not None:
                 capture = Capture([self.device])
@@ -475,17 +585,40 @@ class Objective:
             with captured(self._capturable, [self.device]) as capture:
                 return self._call(self.model, inputs), capture
 
-    def _detached(self, capture: Capture) -> dict[str, Tensor]:
+    def _forward_within(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
+        self.counts.encoder_forwards[modality] += 1
+        self.counts.fusions += 1
+        others = {name: feature.detach() for name, feature in first.features.items()}
+        with self._context():
+            with replayed(first.before[modality]):
+                feature = self.encoders[modality](inputs[modality])
+            with replayed(first.between):
+                logits = self.bare.fuse({**others, modality: feature})
+            return replace(first, loss=self.loss(logits, target), logits=logits, features={**others, modality: feature})
+
+    def _encode(self, inputs: Inputs) -> dict[str, Tensor]:
+        return {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+
+    def _observed(self, capture: Capture) -> dict[str, Tensor]:
         """Features of a pass, or nothing if some encoder was not called as a module."""
         if len(capture.outputs) < len(self.encoders):
             return {}
-        return {name: capture.outputs[name].detach() for name in self.encoders}
+        return {name: capture.outputs[name] for name in self.encoders}
 
-    def _backpropagate(self, logits: Tensor, target: Tensor, weight: float | Tensor) -> Tensor:
-        with self._context():
-            loss = self.loss(logits, target)
-        self._backward(loss * (weight.to(loss) if isinstance(weight, Tensor) else weight))
-        return loss.detach()
+    def _count_forward(self) -> None:
+        self.counts.forwards += 1
+        self.counts.fusions += 1
+        self.counts.encoder_forwards.update(self.encoders.keys())
+
+    def _count_backward(self, reached: Iterable[str]) -> None:
+        self.counts.backwards += 1
+        self.counts.encoder_backwards.update(reached)
+
+    def _count_gradients(self, reached: Gradients) -> None:
+        """Counts a back-propagation if it went into the model, not only to its outputs."""
+        if any(weight in reached for weight in self.bare.parameters()):
+            encoders = self.encoders.items()
+            self._count_backward(name for name, each in encoders if any(w in reached for w in each.parameters()))
 
     def _along(self, part: Part, logits: Tensor, inputs: Inputs, capture: Capture) -> Tensor:
         absent = self._absent_features(inputs, capture.outputs, part.absent)
@@ -496,14 +629,18 @@ class Objective:
             elif coefficient:
                 members = zip(self.encoders, mask, strict=True)
                 features = {m: capture.outputs[m] if chosen else absent[m] for m, chosen in members}
+                self.counts.fusions += 1
                 with replayed(capture.end):
                     along = along + coefficient * self.bare.fuse(_expanded(features, len(logits)))
         return along
 
     def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
-        one = {name: inputs[name][:1] for name in self.encoders}
+        with self.inspecting():
+            one = self._encode({name: inputs[name][:1] for name in self.encoders})
+        self.counts.encoder_forwards[modality] += 1
+        self.counts.fusions += 1
         feature = self.encoders[modality](inputs[modality])
-        replacements = self._absent_features(inputs, self.features(one), absent)
+        replacements = self._absent_features(inputs, one, absent)
         logits: Tensor = self.bare.fuse(_expanded({**replacements, modality: feature}, len(feature)))
         return logits
 
@@ -567,8 +704,30 @@ class Objective:
         logits = []
         for mask in masks.tolist():
             chosen = {m: seen[m] if present else replacements[m] for m, present in zip(seen, mask, strict=True)}
+            self._count_forward()
             logits.append(self._call(self.bare, {**inputs, **chosen}))
         return torch.stack(logits)
+
+
+class _Deposit(torch.autograd.Function):
+    """A loss of zero whose gradient is what one says it is."""
+
+    @staticmethod
+    def forward(ctx: Any, gradients: list[Tensor], *weights: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return weights[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *torch._foreach_mul(ctx.gradients, slope))
+
+
+def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:
+    return loss * (weight.to(loss) if isinstance(weight, Tensor) else weight)
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(weight.requires_grad for weight in module.parameters())
 
 
 def _expanded(features: Features, batch: int) -> dict[str, Tensor]:

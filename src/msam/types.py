@@ -7,7 +7,8 @@ outcome.notes["dominant"], outcome.notes["contributions/audio"]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +28,31 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 Value = Callable[[Tensor, Tensor], Tensor]
 """(logits [coalitions, batch, ...], target [batch, ...]) -> worth of each coalition [coalitions]."""
+
+Gradients = dict[Tensor, Tensor]
+"""Weight -> its gradient, for the weights that a loss reaches."""
+
+Batches = Iterable[tuple[Inputs, Tensor]]
+"""(inputs, target) again and again: each iteration starts anew, like a DataLoader's."""
+
+
+@dataclass
+class Counts:
+    """Passes made so far, counted as they happen, in units of one batch (passes of one sample are left out).
+
+    Args:
+        forwards: of the whole model.
+        backwards: back-propagations into the model, whole or through a part of it.
+        fusions: forward passes of the fusion, within whole passes or alone, coalition by coalition.
+        encoder_forwards: forward passes of each encoder, within whole passes or alone.
+        encoder_backwards: back-propagations that reached each encoder.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    fusions: int = 0
+    encoder_forwards: Counter[str] = field(default_factory=Counter)
+    encoder_backwards: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)

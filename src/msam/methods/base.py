@@ -2,6 +2,14 @@
 
 backward = SAM(rho=0.05).on(model, F.cross_entropy)
 outcome = backward(inputs, target)                 # instead of criterion(model(inputs), target).backward()
+
+A method with parameters of its own, such as a classifier a modality, is told their sizes when it is made:
+`MMPareto(widths={"audio": 64, "image": 512}, classes=6)`. They then exist before the optimizer does, are the same on
+every rank and in every checkpoint, and cost no trial pass through the model.
+
+    method = MMPareto(widths, classes)
+    backward = method.on(model, F.cross_entropy)       # moves them to the model's device and precision
+    optimizer = SGD([*model.parameters(), *method.parameters()], lr=0.01)
 """
 
 from __future__ import annotations
@@ -13,8 +21,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from msam.heads import Heads
 from msam.objective import Objective
-from msam.types import Criterion, Inputs, Outcome
+from msam.types import Batches, Criterion, Inputs, Outcome
 
 
 class Method(nn.Module, ABC):
@@ -24,12 +33,15 @@ class Method(nn.Module, ABC):
     what one plain forward and backward pass would have left, also when the criterion raises. Multiplying the loss by a
     constant multiplies the result, so gradient scaling, clipping, accumulation, schedulers and optimizers stay the
     user's own. What a method remembers between batches is in its `state_dict`; it never holds the model.
+    Parameters of its own (`parameters()`, none for most) are trained by the user's optimizer beside the model's.
 
     Attributes:
-        needs: what the model must show, any of `encoders`, `fuse`, `additive_fusion`, `heads`.
+        needs: what the model must show, any of `encoders`, `separate_encoders`, `fuse`, `additive_fusion`, `heads`.
+        learns_from: what `Backward.next_epoch` must be given, any of `train`, `valid`.
     """
 
     needs: frozenset[str] = frozenset()
+    learns_from: frozenset[str] = frozenset()
 
     @abstractmethod
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
@@ -45,8 +57,14 @@ class Method(nn.Module, ABC):
         """Logits at test time, `[batch, classes]`, in evaluation mode."""
         return objective.logits(inputs)
 
-    def next_epoch(self) -> None:
-        """Told by the training loop that an epoch has ended."""
+    def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
+        """Told by the training loop that an epoch has ended; does nothing unless a method says otherwise.
+
+        Args:
+            objective: the model and criterion.
+            train: the training set, for methods whose `learns_from` names it.
+            valid: a held-out set that is not the test set, likewise.
+        """
 
     def on(
         self,
@@ -65,7 +83,8 @@ class Method(nn.Module, ABC):
         """
         objective = Objective(model, criterion, encoders=encoders, call=call, backward=backward, context=context)
         self.check(objective)
-        return Backward(self, objective)
+        example = next((weight for weight in model.parameters() if weight.is_floating_point()), None)
+        return Backward(self if example is None else self.to(example.device, example.dtype), objective)
 
     def check(self, objective: Objective) -> None:
         """Refuses an impossible pair of method and model in one sentence.
@@ -79,6 +98,12 @@ class Method(nn.Module, ABC):
                 f"{type(self).__name__} needs a model with {_words(missing)}, which {_shown(objective)} does not show; "
                 f"{_fitting(objective)} would work."
             )
+        for heads in (module for module in self.modules() if isinstance(module, Heads)):
+            if set(heads) != set(objective.encoders):
+                raise ValueError(
+                    f"{type(self).__name__} has classifiers for {list(heads)}, but the model has encoders for "
+                    f"{list(objective.encoders)}; give `widths` for these."
+                )
 
 
 class Backward:
@@ -90,19 +115,40 @@ class Backward:
 
     def __call__(self, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the method's gradient of one batch to `.grad`."""
-        return self.method.backward(self.objective, inputs, target)
+        outcome = self.method.backward(self.objective, inputs, target)
+        self.objective.share_gradients(self.method.parameters())
+        return outcome
 
     def predict(self, inputs: Inputs) -> Tensor:
-        """Logits at test time, `[batch, classes]`, in evaluation mode."""
-        return self.method.predict(self.objective, inputs)
+        """Logits at test time, `[batch, classes]`, in evaluation mode; not counted."""
+        with self.objective.uncounted():
+            return self.method.predict(self.objective, inputs)
+
+    def next_epoch(self, train: Batches | None = None, valid: Batches | None = None) -> None:
+        """Tells the method that an epoch has ended; the sets may be left out unless its `learns_from` names them.
+
+        Raises:
+            ValueError: if a set that the method learns from is missing.
+        """
+        given = {name for name, batches in {"train": train, "valid": valid}.items() if batches is not None}
+        missing = sorted(self.method.learns_from - given)
+        if missing:
+            raise ValueError(
+                f"{type(self.method).__name__} learns from {' and '.join(_SETS[name] for name in missing)} after each "
+                f"epoch; call backward.next_epoch({', '.join(f'{name}=...' for name in missing)})."
+            )
+        self.method.next_epoch(self.objective, train, valid)
 
 
 _NAMES = {
     "encoders": "`encoders` (a mapping from modality to module)",
+    "separate_encoders": "`encoders` (a mapping from modality to module) that share no weights",
     "fuse": "`fuse(features) -> logits`",
     "additive_fusion": "an additive fusion (such as LateFusion)",
     "heads": "a fusion with one head a modality (such as LateFusion)",
 }
+
+_SETS = {"train": "the training set", "valid": "a held-out set"}
 
 
 def in_range(name: str, value: float, low: float, high: float = float("inf")) -> float:

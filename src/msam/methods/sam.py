@@ -43,8 +43,8 @@ class SAM(Method):
 class ASAM(SAM):
     """SAM in a scale-invariant ball: `epsilon = rho T^2 g / |T g|`, `T = |w| + eta`.
 
-    Kwon et al. 2021, arXiv 2102.11600, Equation 4. The authors' code scales weight matrices only and moves biases as SAM does; the paper, and this class, scale every
-    parameter. Useful radii are about ten times those of SAM.
+    Kwon et al. 2021, arXiv 2102.11600, Equation 4. The authors' code scales weight matrices only and moves biases as
+    SAM does; the paper, and this class, scale every parameter. Useful radii are about ten times those of SAM.
 
     Passes a batch: 2 forwards, 2 backwards.
 

@@ -1,0 +1,55 @@
+"""Unimodal classifiers that a method holds beside the model: one linear layer on each encoder's output.
+
+heads = Heads({"audio": 64, "image": 512}, classes=6)
+losses = {m: objective.loss(logits, target) for m, logits in heads(live.features).items()}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from msam.types import Features
+
+
+class Heads(nn.ModuleDict):
+    """`z_m = W_m h_m + b_m` for each modality.
+
+    Initialised like `nn.Linear`, from a generator of their own: making them does not advance the random stream, and
+    every rank makes the same.
+
+    Args:
+        widths: modality -> size of its encoder's output, flattened.
+        classes: number of logits.
+        seed: of the initial values.
+
+    Raises:
+        ValueError: if no modality is named, a size is not positive, or (when called) features do not fit.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int, seed: int = 0) -> None:
+        if not widths or min(*widths.values(), classes) < 1:
+            raise ValueError(f"Unimodal heads need a positive width a modality and classes, found {widths}, {classes}.")
+        super().__init__({name: nn.Linear(width, classes, device="meta") for name, width in widths.items()})
+        self.to_empty(device="cpu")
+        generator = torch.Generator().manual_seed(seed)
+        for name, width in widths.items():
+            for parameter in self[name].parameters():
+                nn.init.uniform_(parameter, -(width**-0.5), width**-0.5, generator=generator)
+
+    def forward(self, features: Features) -> dict[str, Tensor]:
+        """Logits of each modality alone, `[batch, classes]`."""
+        return {name: head(self._fitting(name, features)) for name, head in self.items()}
+
+    def _fitting(self, name: str, features: Features) -> Tensor:
+        if name not in features:
+            raise ValueError(
+                f"A unimodal head needs the output of the encoder {name!r}, which the model's forward pass did not "
+                "call as a module of its own; call each encoder once."
+            )
+        feature, width = features[name].flatten(1), self[name].in_features
+        if feature.shape[1] != width:
+            raise ValueError(f"The head of {name!r} expects features of width {width}, found {feature.shape[1]}.")
+        return feature

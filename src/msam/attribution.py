@@ -28,6 +28,9 @@ Estimator = Literal["auto", "exact", "antithetic"]
 _TIE = 1e-6
 """Values closer than this are a tie; a batch accuracy's steps are larger up to thousands of samples."""
 
+_LARGE = 1e30
+"""Stands for infinity in values, so that sums and quotients of them stay finite in single precision too."""
+
 
 # ---- designs --------------------------------------------------------------------------------------------------------
 
@@ -87,22 +90,33 @@ def accuracy(logits: Tensor, target: Tensor) -> Tensor:
 
 def probability(logits: Tensor, target: Tensor) -> Tensor:
     """Mean probability of the true class."""
-    return _log_likelihood(logits, target).exp().mean(-1)
+    return torch.where(target < 0, 0, _log_likelihood(logits, target).exp()).mean(-1)
 
 
 def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     """Mean log-probability of the true class; breaks ties of the accuracy."""
-    return _log_likelihood(logits, target).mean(-1)
+    return torch.where(target < 0, 0, _log_likelihood(logits, target)).mean(-1)
 
 
 def _log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
-    chosen = _classes(logits, target).expand(logits.shape[:-1]).unsqueeze(-1)
+    """Per sample; targets that a criterion ignores (negative ones) may stand for any class."""
+    chosen = _classes(logits, target).clamp(min=0).expand(logits.shape[:-1]).unsqueeze(-1)
     return logits.to(_precision(logits)).log_softmax(-1).gather(-1, chosen).squeeze(-1)
 
 
 def _precision(tensor: Tensor) -> torch.dtype:
     """Double, where the device has it: shares enter the gradient."""
     return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def _one_each(worth: object, logits: Tensor) -> Tensor:
+    if isinstance(worth, Tensor) and worth.shape == logits.shape[:1]:
+        return worth.to(logits.device, _precision(logits))
+    found = list(worth.shape) if isinstance(worth, Tensor) else type(worth).__name__
+    raise ValueError(
+        f"A value function must return one number a coalition, a tensor [{len(logits)}], found {found}; "
+        "reduce over the batch and nothing else."
+    )
 
 
 def _classes(logits: Tensor, target: Tensor) -> Tensor:
@@ -252,14 +266,14 @@ class Shapley(nn.Module):
         )
         logits = objective.coalition_logits(inputs, masks, self.absent, features or None, self._generator())
         worth = objective.average(self._worth(objective, logits, target), len(target))
-        return (worth @ design.weights.to(worth).T).nan_to_num()
+        return (worth @ design.weights.to(worth).T).nan_to_num(0, _LARGE, -_LARGE)
 
     def _worth(self, objective: Objective, logits: Tensor, target: Tensor) -> Tensor:
         if self.value == "loss":
             losses = torch.stack([objective.loss(each, target) for each in logits]).to(_precision(logits))
             return (losses[-1] - losses[:-1]).expand(2, -1)
         value = VALUES[self.value] if isinstance(self.value, str) else self.value
-        worth = value(logits, target)
+        worth = _one_each(value(logits, target), logits)
         return torch.stack([worth, log_likelihood(logits, target) if value is accuracy else worth])
 
     def _update(self, values: Tensor) -> None:

@@ -8,6 +8,7 @@ Every `with` puts back exactly what it found, bit for bit, also when the body ra
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -22,35 +23,57 @@ RandomState = dict[torch.device, Tensor]
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for every submodule; afterwards each has the flag it had (frozen ones stay frozen)."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
+    flags = [(module, module.training) for module in model.modules()]
+    for module, _ in flags:
         module.training = False
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        for module, training in flags:
+            module.training = training
 
 
 @contextmanager
 def unrecorded(model: nn.Module) -> Iterator[None]:
-    """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations)."""
+    """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations).
+
+    Written past autograd (`.data`): a graph made before that has saved a buffer finds it as it was.
+    """
     found = [(module._buffers, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
-    saved = [None if buffer is None else buffer.detach().clone() for _, _, buffer in found]
+    values = [buffer.data for _, _, buffer in found if buffer is not None and _writable(buffer)]
+    saved = [torch.empty_like(value) for value in values]
+    _copy(saved, values)
     try:
         yield
     finally:
-        with torch.no_grad():
-            for (owner, name, buffer), value in zip(found, saved, strict=True):
-                owner[name] = buffer
-                if buffer is not None and value is not None:
-                    buffer.copy_(value)
+        for owner, name, buffer in found:
+            owner[name] = buffer
+        _copy(values, saved)
+
+
+def _writable(buffer: Tensor) -> bool:
+    """Whether no two elements share memory; an expanded buffer cannot be written in place, by anybody."""
+    return all(stride or size < 2 for stride, size in zip(buffer.stride(), buffer.shape, strict=True))
+
+
+def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copies tensors, all those of one kind in one call."""
+    kinds: dict[object, list[tuple[Tensor, Tensor]]] = {}
+    for pair in zip(into, values, strict=True):
+        kinds.setdefault((pair[0].device, pair[0].dtype), []).append(pair)
+    for pairs in kinds.values():
+        targets, sources = zip(*pairs, strict=True)
+        torch._foreach_copy_(targets, sources)
 
 
 @contextmanager
 def perturbed(weights: Sequence[Tensor], epsilon: Sequence[Tensor]) -> Iterator[None]:
-    """Weights plus epsilon. Restored by copying back: subtracting epsilon would move some weights by a rounding."""
+    """Weights plus epsilon. Restored by copying back: subtracting epsilon would move some weights by a rounding.
+
+    An autocast around the whole step keeps casts of the weights, which would hide the perturbation; it forgets them.
+    """
     saved = [weight.detach().clone() for weight in weights]
+    torch.clear_autocast_cache()
     try:
         with torch.no_grad():
             torch._foreach_add_(list(weights), list(epsilon))
@@ -58,6 +81,7 @@ def perturbed(weights: Sequence[Tensor], epsilon: Sequence[Tensor]) -> Iterator[
     finally:
         with torch.no_grad():
             torch._foreach_copy_(list(weights), saved)
+        torch.clear_autocast_cache()
 
 
 @contextmanager
@@ -132,7 +156,7 @@ class Capture:
     """Outputs of named modules in one forward pass, with the random states that make it repeatable.
 
     Attributes:
-        outputs: module name -> what it returned.
+        outputs: module name -> the tensor it returned; left out if it was called twice, or returned something else.
         states: module name -> random state when it was called.
         end: random state when the last of them had returned.
     """
@@ -142,6 +166,7 @@ class Capture:
         self.outputs: dict[str, Tensor] = {}
         self.states: dict[str, RandomState] = {}
         self.end: RandomState = {}
+        self._calls: Counter[str] = Counter()
 
     def before(self, name: str) -> Callable[..., None]:
         """A forward pre-hook that notes the random state."""
@@ -154,8 +179,11 @@ class Capture:
     def after(self, name: str) -> Callable[..., None]:
         """A forward hook that notes the output and the random state."""
 
-        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            self._calls[name] += 1
             self.outputs[name] = output
+            if self._calls[name] > 1 or not isinstance(output, Tensor):
+                del self.outputs[name]
             self.end = random_state(self.devices)
 
         return hook

@@ -21,7 +21,7 @@ def correct(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def overfitting_gap(train_accuracy: float, test_accuracy: float) -> float:
-    """The normalised gap tau = |train - test| / test (M-SAM, arXiv 2510.24919, Eq. 1); infinite for a test accuracy of zero.
+    """The normalised gap tau = |train - test| / test (M-SAM, arXiv 2510.24919, Eq. 1); infinite where test is zero.
 
     Args:
         train_accuracy: in [0, 1], in evaluation mode.

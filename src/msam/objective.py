@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import log
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ class Objective:
         self.wrappers = list(_wrappers(model))
         self.bare: Any = self.wrappers[-1]
         self.criterion = criterion
-        self.encoders: dict[str, nn.Module] = dict(encoders or getattr(self.bare, "encoders", None) or {})
+        self.encoders = _mapping(encoders or getattr(self.bare, "encoders", None) or {})
         self._call = call or (lambda module, inputs: module(inputs))
         self._backward = backward
         self._context = context
@@ -158,8 +159,11 @@ class Objective:
         """The modalities in canonical order: the encoders', else the inputs'.
 
         Raises:
+            TypeError: if the inputs are no mapping.
             ValueError: if a modality is missing from the inputs.
         """
+        if not isinstance(inputs, Mapping):
+            raise TypeError(f"Inputs must map modality to tensor, found {type(inputs).__name__}; name each modality.")
         names = tuple(self.encoders or inputs)
         missing = [name for name in names if name not in inputs]
         if missing:
@@ -167,11 +171,15 @@ class Objective:
         return names
 
     def parameters(self, modality: str | None = None, *, head: bool = False) -> list[Tensor]:
-        """Trainable parameters: all, or one encoder's (and with `head`, those of its modality's part of the fusion)."""
-        if modality is None or (head and len(self.encoders) == 1):
-            return [weight for weight in self.bare.parameters() if weight.requires_grad]
-        modules = [self.encoders[modality], *([self.bare.heads[modality]] if head else [])]
-        return [weight for module in modules for weight in module.parameters() if weight.requires_grad]
+        """Trainable parameters: all (those of a criterion that has some too), or those of one encoder.
+
+        With `head`, those of the encoder and of its modality's part of the fusion.
+        """
+        modules = [self.bare, *([self.criterion] if isinstance(self.criterion, nn.Module) else [])]
+        if modality is not None and not (head and len(self.encoders) == 1):
+            modules = [self.encoders[modality], *([self.bare.heads[modality]] if head else [])]
+        weights = dict.fromkeys(weight for module in modules for weight in module.parameters())
+        return [weight for weight in weights if weight.requires_grad]
 
     @property
     def device(self) -> torch.device:
@@ -198,6 +206,8 @@ class Objective:
                 "check the fusion or pass call=lambda model, inputs: ..."
             )
         loss = self.criterion(logits, target)
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"The criterion must return a scalar tensor, found {type(loss).__name__}.")
         if loss.dim() != 0:
             raise ValueError(
                 f"The criterion must return a scalar mean, found shape {list(loss.shape)}; reduce it first."
@@ -315,6 +325,33 @@ class Objective:
             with replayed(first.start):
                 return self.forward(inputs, target, local=True)
 
+    def coalitions(
+        self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent = "zero-input", *, in_evaluation: bool = False
+    ) -> Tensor:
+        """Logits of coalitions with their graph, `[coalitions, batch, classes]`; that of all modalities is `live`'s own.
+
+        In the mode of training, they are made from the features and random draws of `live` and absent features are
+        constants. In evaluation mode everything is encoded again, absent modalities with gradient. A model that cannot
+        fuse features is run once a coalition. Nothing leaves a trace in running statistics or the random stream.
+
+        Args:
+            live: the training pass at the same inputs.
+            inputs: modality -> `[batch, ...]`.
+            masks: booleans `[coalitions, modalities]`.
+            absent: what an absent modality looks like.
+            in_evaluation: run the coalitions that leave out a modality in evaluation mode.
+        """
+        some = masks[~masks.all(1)]
+        with self._context(), replayed(live.between if self._fuses and not in_evaluation else live.start):
+            if not in_evaluation:
+                with unrecorded(self.bare):
+                    logits = self._coalitions_in_training(live, inputs, some, absent)
+            else:
+                with evaluation(self.bare):
+                    logits = self._coalitions_in_evaluation(inputs, some, absent)
+        found = iter(logits)
+        return torch.stack([live.logits if full else next(found) for full in masks.all(1).tolist()])
+
     def descend_along(
         self,
         first: Pass,
@@ -345,7 +382,8 @@ class Objective:
             with self._context():
                 loss = self.loss(logits, target)
                 (slope,) = torch.autograd.grad(loss, logits)
-                along = self._along(part, logits, inputs, capture)
+                features = self._observed(capture) or self._encoded_again(inputs, first)
+                along = self._along(part, logits, inputs, features, capture.end)
             self.backpropagate((along * slope).sum() * weight)
         live = Pass(loss, logits, self._observed(capture), first.start, capture.states, capture.end)
         return live.detached()
@@ -386,8 +424,9 @@ class Objective:
 
     @contextmanager
     def inspecting(self) -> Iterator[None]:
-        """Evaluation mode, no gradients: the model is the same afterwards."""
-        with torch.no_grad(), evaluation(self.bare), self._context():
+        """Evaluation mode, no gradients: model and random stream are the same afterwards."""
+        present = self._random_state()
+        with torch.no_grad(), evaluation(self.bare), unrecorded(self.bare), replayed(present), self._context():
             yield
 
     def logits(self, inputs: Inputs) -> Tensor:
@@ -442,6 +481,23 @@ class Objective:
             self.counts.fusions += len(masks)
             rows = torch.split(masks.to(self.device), max(1, _ROWS // len(next(iter(present.values())))))
             return torch.cat([self._fused_logits(present, replacements, some) for some in rows])
+
+    def parts(self, live: Pass) -> Tensor:
+        """Each modality's additive part of a pass's logits, without gradients, `[modalities, batch, classes]`."""
+        self.counts.fusions += 1
+        with torch.no_grad(), self._context():
+            parts = self.bare.partial(live.features)
+            return torch.stack([parts[name] for name in self.encoders])
+
+    def unit(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What one cross-entropy is in units of the criterion: its value for equal logits over `log(classes)`.
+
+        1 for cross-entropy, 1/4 for a quarter of it; 1 where the criterion gives no scale (a single output, a loss that
+        vanishes). For methods that compare or add a loss to a number without a unit.
+        """
+        even = torch.zeros_like(logits, dtype=torch.promote_types(logits.dtype, torch.float32), requires_grad=False)
+        ratio = self.loss(even, target).detach() / max(log(logits.shape[1]) if logits.dim() > 1 else 0.0, 1e-30)
+        return torch.where((ratio > 0) & (ratio < 1e12), ratio, torch.ones_like(ratio))
 
     @contextmanager
     def examined(
@@ -555,7 +611,8 @@ class Objective:
             features = self._encode(inputs)
             return self.bare.fuse(features), features
 
-        return torch.compile(joint)
+        compiled = next(wrapper for wrapper in self.wrappers if hasattr(wrapper, "_orig_mod"))
+        return getattr(compiled, "dynamo_ctx", torch.compile)(joint)  # the user's backend and options
 
     @cached_property
     def _capturable(self) -> dict[str, nn.Module]:
@@ -620,19 +677,58 @@ class Objective:
             encoders = self.encoders.items()
             self._count_backward(name for name, each in encoders if any(w in reached for w in each.parameters()))
 
-    def _along(self, part: Part, logits: Tensor, inputs: Inputs, capture: Capture) -> Tensor:
-        absent = self._absent_features(inputs, capture.outputs, part.absent)
+    def _encoded_again(self, inputs: Inputs, first: Pass) -> dict[str, Tensor]:
+        """Features of a pass in which they could not be observed."""
+        self.counts.encoder_forwards.update(self.encoders.keys())
+        with replayed(first.start):
+            return self._encode(inputs)
+
+    def _along(self, part: Part, logits: Tensor, inputs: Inputs, present: Features, between: RandomState) -> Tensor:
+        absent = self._absent_features(inputs, present, part.absent)
         along = torch.zeros_like(logits)
         for mask, coefficient in zip(part.masks.tolist(), part.coefficients.tolist(), strict=True):
             if all(mask):
                 along = along + coefficient * logits
             elif coefficient:
                 members = zip(self.encoders, mask, strict=True)
-                features = {m: capture.outputs[m] if chosen else absent[m] for m, chosen in members}
+                features = {m: present[m] if chosen else absent[m] for m, chosen in members}
                 self.counts.fusions += 1
-                with replayed(capture.end):
+                with replayed(between):
                     along = along + coefficient * self.bare.fuse(_expanded(features, len(logits)))
         return along
+
+    def _coalitions_in_training(self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent) -> list[Tensor]:
+        if not self._fuses:
+            return self._masked(inputs, masks, absent, live.start)
+        present = live.features or self._encoded_again(inputs, live)
+        replacements = self._absent_features(inputs, present, absent)
+        return [self._fused_again(present, replacements, mask, live) for mask in masks.tolist()]
+
+    def _fused_again(self, present: Features, replacements: Features, mask: list[bool], live: Pass) -> Tensor:
+        self.counts.fusions += 1
+        members = zip(self.encoders, mask, strict=True)
+        features = {name: present[name] if chosen else replacements[name] for name, chosen in members}
+        with replayed(live.between):
+            logits: Tensor = self.bare.fuse(_expanded(features, len(live.logits)))
+        return logits
+
+    def _coalitions_in_evaluation(self, inputs: Inputs, masks: Tensor, absent: Absent) -> Sequence[Tensor] | Tensor:
+        if not self._fuses:
+            return self._masked(inputs, masks, absent, self._random_state())
+        self.counts.encoder_forwards.update(self.encoders.keys())
+        self.counts.fusions += len(masks)
+        present = self._encode(inputs)
+        replacements = absent_features(absent, present, lambda m: self.encoders[m](torch.zeros_like(inputs[m][:1])))
+        return self._fused_logits(present, replacements, masks.to(self.device)) if len(masks) else []
+
+    def _masked(self, inputs: Inputs, masks: Tensor, absent: Absent, state: RandomState) -> list[Tensor]:
+        """One pass of the model for each coalition, all with the same random draws."""
+        seen = {name: inputs[name] for name in self.modalities(inputs)}
+        logits = []
+        for mask in masks:
+            with replayed(state):
+                logits += list(self._masked_logits(seen, inputs, mask[None], absent, None))
+        return logits
 
     def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
         with self.inspecting():
@@ -652,11 +748,10 @@ class Objective:
         self, inputs: Inputs, present: Features, absent: Absent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         def encode_zeros(name: str) -> Tensor:
-            with self.inspecting():
-                feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
-                return feature
+            feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
+            return feature
 
-        with torch.no_grad():
+        with self.inspecting() if absent == "zero-input" else torch.no_grad():
             return absent_features(absent, present, encode_zeros, generator)
 
     def _coalition_logits(self, inputs: Inputs, coalition: Coalition | None, absent: Absent, seed: int) -> Tensor:
@@ -688,8 +783,8 @@ class Objective:
     def _summed_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
         """Additive fusion in closed form: `z_S = sum_m A_m + sum_{m in S} (P_m - A_m)`, one small matrix product."""
         batch = len(next(iter(present.values())))
-        parts = torch.stack(list(self.bare.partial(present).values()))
-        without = torch.stack(list(self.bare.partial(_expanded(absent, batch)).values()))
+        parts, without = (self.bare.partial(features) for features in (present, _expanded(absent, batch)))
+        parts, without = (torch.stack([each[name] for name in self.encoders]) for each in (parts, without))
         chosen = masks.to(parts.device, parts.dtype)
         return without.sum(0) + torch.einsum("sm,mbc->sbc", chosen, parts - without)
 
@@ -720,6 +815,14 @@ class _Deposit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         return (None, *torch._foreach_mul(ctx.gradients, slope))
+
+
+def _mapping(encoders: Any) -> dict[str, nn.Module]:
+    if not hasattr(encoders, "keys"):
+        raise TypeError(
+            f"A model's `encoders` must map modality to module, found {type(encoders).__name__}; pass encoders={{...}}."
+        )
+    return dict(encoders)
 
 
 def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:

@@ -164,10 +164,9 @@ def contributions(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
     """Draws, for each method that reports them, the Shapley value of every modality over epochs."""
     found = _by_modality(groups, "contribution", modalities)
     ends = [v for series in found.values() for s in series.values() for p in s.points for v in p[2:]]
-    return [
-        _lines(name, series, modalities, _Axes("Epoch", "Shapley value (epoch mean)", (min(ends), max(ends)), 3))
-        for name, series in found.items()
-    ]
+    domain = _domain(ends) or (min(ends, default=0.0), max(ends, default=1.0))  # one for all panels
+    axes = _Axes("Epoch", "Shapley value (epoch mean)", domain, 3)
+    return [_lines(name, series, modalities, axes) for name, series in found.items()]
 
 
 def dominance(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
@@ -224,7 +223,12 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
         for place, name in enumerate(names)
         for run in groups[name]
     ]
-    x = alt.X("y:Q", title="Test accuracy (%)").scale(zero=False, padding=12).axis(tickCount=alt.ExprRef(_TICKS))
+    domain = _domain([row["y"] for row in rows]) or alt.Undefined
+    x = (
+        alt.X("y:Q", title="Test accuracy (%)")
+        .scale(alt.Scale(zero=False, padding=12, domain=domain))
+        .axis(tickCount=alt.ExprRef(_TICKS))
+    )
     base = _base().encode(x, alt.Y("g:N", sort=names, title=None))
     lines = base.mark_line(strokeWidth=1, opacity=0.35, color=INK).encode(detail="s:N", order="k:O")
     tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title="accuracy")]
@@ -256,7 +260,8 @@ def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
         .axis(format="~s", tickCount=alt.ExprRef(_TICKS))
     )
     base = _base().encode(x, _colour(methods))
-    y = alt.Y("y:Q", title="Test accuracy (%)").scale(zero=False)
+    domain = _domain([row[key] for row in rows for key in ("y", "lo", "hi")]) or alt.Undefined
+    y = alt.Y("y:Q", title="Test accuracy (%)").scale(alt.Scale(zero=False, domain=domain))
     nudge = alt.ExprRef("datum.d")
     bars = base.mark_rule(strokeWidth=1.5, xOffset=nudge).encode(alt.Y("lo:Q").scale(zero=False), alt.Y2("hi:Q"))
     tips = [("g:N", "method"), ("x:Q", "gradient evaluations"), ("y:Q", "accuracy"), ("lo:Q", "- SD"), ("hi:Q", "+ SD")]
@@ -292,7 +297,7 @@ def differences(comparisons: Mapping[str, Comparison], reference: str, methods: 
         return []
     names = [*comparisons]
     base = _base().encode(alt.Y("g:N", sort=names, title=None), _colour(methods))
-    x = alt.X("y:Q", title="Difference in test accuracy (points)").scale(padding=12).axis(tickCount=alt.ExprRef(_TICKS))
+    x = alt.X("y:Q", title="Difference (points)").scale(padding=12).axis(tickCount=alt.ExprRef(_TICKS))
     zero = _base().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 3]).encode(x=alt.datum(0))
     bars = base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q"), alt.X2("hi:Q"))
     tips = [("g:N", "method"), ("y:Q", "difference"), ("lo:Q", "low"), ("hi:Q", "high")]
@@ -324,7 +329,7 @@ def _curve(runs: Sequence[Run], key: str, scale: float) -> _Series:
         for row in run.metrics:
             if (value := row.get(key)) is not None and math.isfinite(value):
                 values.setdefault(row["epoch"], []).append(scale * value)
-    return _Series([(epoch, *_spread(found)) for epoch, found in sorted(values.items())])
+    return _Series([(epoch, *_band(found)) for epoch, found in sorted(values.items())])
 
 
 def _by_modality(groups: Groups, key: str, modalities: Sequence[Look]) -> dict[str, dict[str, _Series]]:
@@ -344,6 +349,12 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - sd, mean + sd
 
 
+def _band(values: Sequence[float]) -> tuple[float, float, float]:
+    """Gives what `_spread` gives, cut to the values seen: no band leaves the range that an accuracy has."""
+    mean, low, high = _spread(values)
+    return mean, max(low, min(values)), min(high, max(values))
+
+
 def _lines(title: str, series: Mapping[str, _Series], drawn: Sequence[Look], axes: _Axes) -> Figure:
     """Draws lines over epochs, with a band of one standard deviation where there is room for bands."""
     import altair as alt
@@ -354,7 +365,8 @@ def _lines(title: str, series: Mapping[str, _Series], drawn: Sequence[Look], axe
     epochs = [row["x"] for row in rows]
     single = min(epochs) == max(epochs)
     x = alt.X("x:Q", title=axes.x).scale(nice=False, zero=False, padding=0)
-    y = alt.Y("y:Q", title=axes.y).scale(alt.Scale(zero=False, domain=axes.domain or alt.Undefined))
+    domain = axes.domain or _domain([row[key] for row in rows for key in ("y", "lo", "hi") if key in row])
+    y = alt.Y("y:Q", title=axes.y).scale(alt.Scale(zero=False, domain=domain or alt.Undefined))
     base = _base().encode(x.axis(tickMinStep=1, format="d", tickCount=alt.ExprRef(_TICKS)), _colour(drawn))
     tips = [alt.Tooltip("g:N", title="name"), alt.Tooltip("x:Q", title="epoch"), alt.Tooltip("y:Q", title="mean")]
     point = alt.OverlayMarkDef(opacity=1 if single else 0, size=70) if single or len(rows) <= 1000 else False
@@ -467,6 +479,14 @@ def _range(cells: Sequence[tuple[str, str, float]]) -> tuple[float, float]:
     return min(values), max(*values, min(values) + 1e-6)
 
 
+def _domain(values: Sequence[float]) -> tuple[float, float] | None:
+    """Gives a range around values that are all the same, which an axis cannot be made of; else None."""
+    if not values or max(values) > min(values):
+        return None
+    margin = max(abs(values[0]) / 50, 0.001)
+    return values[0] - margin, values[0] + margin
+
+
 def _cost(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     gradients = average(run.summary.get("gradients") for run in runs)
     if gradients is None:
@@ -477,7 +497,7 @@ def _cost(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
 
 def _dodge(rows: Sequence[dict[str, Any]]) -> None:
     """Sets `d`, the pixels by which methods of (nearly) the same cost are drawn apart."""
-    near = 0.02 * max(row["x"] for row in rows)
+    near = 0.02 * max(row["x"] for row in rows) or 1.0
     heaps = itertools.groupby(sorted(rows, key=lambda row: row["x"]), key=lambda row: round(row["x"] / near))
     for _, heap in heaps:
         together = [*heap]

@@ -198,14 +198,15 @@ def compare(records: Iterable[Record], reference: str = "joint", second: str = "
 
     Args:
         records: Finished runs of one data set, one for each method and seed.
-        reference: Label that every method is compared with; the first method where no run has it.
+        reference: Label that every method is compared with; the first method where no run has it. Its row comes first,
+            that of `second` next, the others in the order of the records.
         second: Label of a second reference, left out where no run has it.
 
     Raises:
         ValueError: If there is no run, runs are of different data, or a run is there twice or without its accuracy.
     """
-    groups = _grouped(records)
-    first = reference if reference in groups else next(iter(groups))
+    groups = _grouped(records, reference, second)
+    first = next(iter(groups))
     other = second if second in groups and second != first else None
     values = {name: {run.seed: float(run.summary["test_accuracy"]) for run in runs} for name, runs in groups.items()}
     folds = _folds(groups)
@@ -241,7 +242,7 @@ def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
     """
     records = list(records)
     table = compare(records)
-    page = _page(_grouped(records), table, command)
+    page = _page(_grouped(records, table.reference, table.second), table, command)
     if path.exists() and not path.is_dir():
         raise ValueError(f"A report is written into a folder, but {path} is a file; name a folder.")
     path.mkdir(parents=True, exist_ok=True)
@@ -250,8 +251,8 @@ def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
     return path / "report.html"
 
 
-def _grouped(records: Iterable[Record]) -> Groups:
-    """Groups runs by method, refusing what cannot be compared."""
+def _grouped(records: Iterable[Record], *first: str | None) -> Groups:
+    """Groups runs by method, the references first, refusing what cannot be compared."""
     groups: Groups = {}
     for record in records:
         _check(record)
@@ -268,7 +269,7 @@ def _grouped(records: Iterable[Record]) -> Groups:
             twice = [run.folder.name for run in own if run.seed == seed]
             if len(twice) > 1:
                 raise ValueError(f"{label} has more than one run of seed {seed} ({words(twice)}); compare one a seed.")
-    return groups
+    return {label: groups[label] for label in dict.fromkeys([*first, *groups]) if label in groups}
 
 
 def _check(record: Record) -> None:
@@ -423,7 +424,7 @@ def _interval(found: Sequence[Comparison], folds: bool) -> str:
     if all(c.n < 2 for c in found):
         return "interval (none: there is a single pair)"
     if any(c.interval == "Student's t" for c in found):
-        return "interval of Student's t, where pairs are too few for resampling, else bootstrap interval"
+        return "interval (Student's t where pairs are too few to resample, else bootstrap)"
     strata = max(c.strata for c in found)
     kind = f"bootstrap interval ({RESAMPLES:,} resamples, seed {found[0].seed}"
     if folds:
@@ -493,7 +494,7 @@ def _page(groups: Groups, table: Table, command: str) -> str:
         figures=figures,
         looks=[*methods, *modalities],
         specs={f"{section}-{i}": figure.spec for section, own in figures.items() for i, figure in enumerate(own)},
-        bands=len(groups) <= charts.MOST_BANDS,
+        most_bands=charts.MOST_BANDS,
         more=_more(table),
         shared=shared,
         differing=differing,
@@ -559,7 +560,7 @@ def _machine(groups: Groups) -> dict[str, str]:
     for run in (run for runs in groups.values() for run in runs):
         for key, value in _flat(run.environment).items():
             found.setdefault(key, {})[value] = None
-    return {key: "; ".join(values) for key, values in found.items()}
+    return {key: "; ".join([*values][:5]) + "; ..." * (len(values) > 5) for key, values in found.items()}
 
 
 def _vega() -> str:

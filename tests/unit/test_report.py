@@ -146,6 +146,10 @@ def test_table_has_a_row_a_method_and_a_column_a_modality():
     assert table.rows[1].to_reference.difference == -table.rows[0].to_second.difference
 
 
+def test_references_come_first_whatever_the_order_of_the_records():
+    assert [row.method for row in compare(runs(["gnp", "sam", "a", "joint"])).rows] == ["joint", "sam", "gnp", "a"]
+
+
 def test_table_values_by_hand():
     records = [run("joint", 0), run("joint", 1), run("sam", 0), run("sam", 1)]
     values = [0.90, 0.92, 0.93, 0.93]
@@ -338,11 +342,12 @@ def test_names_cannot_break_out_of_the_page(page):
         runs(["joint"], seeds=1, epochs=1),
         runs(["joint", "msam"], seeds=1, views=("audio", "image")),
         runs(["msam"], seeds=2, views=("audio",)),
+        [replace(r, summary=r.summary | {"gradients": 0}) for r in runs(["joint", "sam"], seeds=2, views=("a", "b"))],
         [replace(r, metrics=[]) for r in runs(["joint", "sam"], seeds=3)],
         [replace(r, summary={"test_accuracy": 0.5, "epoch": 1}, timing={}) for r in runs(["joint", "sam"], seeds=3)],
         runs([f"msam:rho={i}" for i in range(9)], seeds=2, epochs=3, views=("audio", "image")),
     ],
-    ids=["one run", "one seed", "one modality", "no metrics", "little summary", "many methods"],
+    ids=["one run", "one seed", "one modality", "no gradients", "no metrics", "little summary", "many methods"],
 )
 def test_page_of_unusual_runs(page, records):
     import vl_convert
@@ -361,6 +366,17 @@ def test_long_runs_of_many_methods_are_thinned_to_fit():
     assert "lo" not in rows[0]
     shown = charts.contributions(groups, charts.looks(VIEWS[:3]))
     assert sum(len(f.spec["datasets"]["rows"]) for f in shown) <= charts.MOST_POINTS
+
+
+def test_bands_stay_within_what_was_seen():
+    mean, low, high = charts._band([0.9, 1.0, 1.0])
+    assert (mean, low, high) == (pytest.approx(2.9 / 3), pytest.approx(2.9 / 3 - 0.1 / 3**0.5), 1.0)
+
+
+def test_figures_of_equal_values_have_an_axis_with_room():
+    flat = [replace(r, metrics=[row | {"tau": 0.0} for row in r.metrics]) for r in runs(["joint"], seeds=2)]
+    figure = charts.gap({"joint": flat}, charts.looks(["joint"]))[0]
+    assert figure.spec["layer"][1]["encoding"]["y"]["scale"]["domain"] == [-0.001, 0.001]
 
 
 def test_forty_two_methods_look_different():

@@ -1,4 +1,4 @@
-"""Small models and batches that the tests share: late and early fusion, with batch normalisation and dropout or without."""
+"""Small models and batches that the tests share: late and early fusion, with normalisation and dropout or without."""
 
 from __future__ import annotations
 

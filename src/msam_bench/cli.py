@@ -93,9 +93,8 @@ def compare(
 
     names = [name for name in methods.split(",") if name.strip()]
     _check_positive(seeds=seeds, methods=len(names))
-    configs = [
-        _resolve(data, fusion, name, seed, settings) for seed in range(first_seed, first_seed + seeds) for name in names
-    ]
+    numbers = range(first_seed, first_seed + seeds)
+    configs = [_resolve(data, fusion, name, seed, settings) for seed in numbers for name in names]
     records = _train(configs, runs, workers)
     folder = report or Path("reports") / f"{data}-{fusion}"
     table = tabulate(records)
@@ -133,7 +132,7 @@ def train(
         config, runs = validated(read(resume).config), resume.parent
     else:
         config = _resolve(data, fusion, method, seed, settings)
-    (record,) = _train([config], runs, workers=1)
+    record = _train_here(config, runs)
     summary = record.summary
     _line("test accuracy", f"{summary['test_accuracy']:.4f} (epoch {summary['epoch']}, selected on validation)")
     _line("validation accuracy", f"{summary['valid_accuracy']:.4f}")
@@ -231,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail("Stopped. The same command continues where it was.", code=130)
 
 
-# ---- inside -----------------------------------------------------------------------------------------------------------
+# ---- inside ---------------------------------------------------------------------------------------------------------
 
 
 def _resolve(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:
@@ -250,10 +249,21 @@ def _resolve(data: str, fusion: str, method: str, seed: int, settings: Settings)
 def _train(configs: list[RunConfig], root: Path, workers: int | None) -> list[Record]:
     from .executor import processes, train_all
 
-    count = min(workers or os.cpu_count() or 1, len(configs))
+    count = (os.cpu_count() or 1) if workers is None else workers
     _check_positive(workers=count)
+    count = min(count, len(configs))
     with _progress(len(configs)) as watch, processes(count) as executor:
         return train_all(configs, root, executor, watch)
+
+
+def _train_here(config: RunConfig, root: Path) -> Record:
+    """One run in this process."""
+    from . import fit
+    from .executor import State
+
+    with _progress(1) as watch:
+        told = lambda epoch: watch(State(epoch, config.epochs, epoch // config.epochs, (config.label,)))  # noqa: E731
+        return fit.run(config, root, told)
 
 
 @contextmanager

@@ -176,6 +176,8 @@ def _with_defaults(method: MethodConfig, data: str, fusion: str) -> MethodConfig
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in settings.items() if value is not None}
     inner = {key: given.pop(key) for key in list(given) if key in OptimizerConfig.model_fields}
+    if "optimizer" in given:
+        inner["name"] = given.pop("optimizer")
     return {**given, **({"optimizer": inner} if inner else {})}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +32,3 @@ def nearest(name: str, known: list[str]) -> str:
 
     near = get_close_matches(name, known, n=1, cutoff=0.4)
     return f"write {near[0]!r} if you meant that" if near else f"choose one of {', '.join(known)}"
-
-
-Progress = Callable[[int, int], None]
-"""(epochs done, epochs in all)."""

@@ -40,14 +40,17 @@ _EXACT = 6
 
 
 def run(
-    config: RunConfig, root: Path, progress: Callable[[], None] = lambda: None, every: float = CHECKPOINT_SECONDS
+    config: RunConfig,
+    root: Path,
+    progress: Callable[[int], None] = lambda epoch: None,
+    every: float = CHECKPOINT_SECONDS,
 ) -> runs.Record:
     """Trains the run of a configuration, or continues it, or finds it finished.
 
     Args:
         config: what to train.
         root: the folder of all runs.
-        progress: called after every epoch.
+        progress: called with the number of epochs done, after each.
         every: seconds between checkpoints.
 
     Raises:
@@ -81,11 +84,12 @@ class _Run:
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {"score": (-math.inf, -math.inf), "epoch": 0, "model": {}, "method": {}}
         self.dominance: dict[str, Any] = {"last": None, "switches": 0, "pairs": 0}
+        self.cost = {"gradients": 0, "forwards": 0}
         self.rows: list[dict[str, float]] = []
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
-    def train(self, progress: Callable[[], None]) -> runs.Record:
+    def train(self, progress: Callable[[int], None]) -> runs.Record:
         """All epochs that are left, then the test."""
         self._resume()
         self._write("running")
@@ -97,7 +101,7 @@ class _Run:
             if time.monotonic() - saved > self.every:
                 self._save()
                 saved = time.monotonic()
-            progress()
+            progress(self.epoch)
         self._save()
         self._finish()
         return runs.read(self.folder)
@@ -106,7 +110,8 @@ class _Run:
         """One pass over the training split, and a look at both splits in evaluation mode."""
         started = time.monotonic()
         self.model.train()
-        seen = Epoch(self.dominance)
+        seen, counts = Epoch(self.dominance), self.backward.objective.counts
+        forwards, backwards = counts.forwards, counts.backwards
         for inputs, target in self._batches("train"):
             outcome = self.backward(inputs, target)
             self.optimizer.step()
@@ -115,6 +120,8 @@ class _Run:
         rate = float(self.scheduler.get_last_lr()[0])
         self.scheduler.step()
         self.epoch += 1
+        self.cost["gradients"] += counts.backwards - backwards
+        self.cost["forwards"] += counts.forwards - forwards
         self._check_finite(seen.loss)
         self.seconds += time.monotonic() - started
         return self._row(seen, rate)
@@ -219,7 +226,7 @@ class _Run:
             "coalitions": self._coalitions("test"),
             "contributions": self._contributions("test"),
             "switching": self.dominance["switches"] / self.dominance["pairs"] if self.dominance["pairs"] else None,
-            **self._cost(),
+            **self.cost,
         }
         checkpoint.save(self.folder / "best.ckpt", {"model": self.best["model"], "method": self.best["method"]})
         self._write("finished", summary=summary)
@@ -236,6 +243,7 @@ class _Run:
             "random": torch.get_rng_state(),
             "best": self.best,
             "dominance": self.dominance,
+            "cost": self.cost,
         }
 
     def _save(self) -> None:
@@ -251,6 +259,7 @@ class _Run:
                 getattr(self, name).load_state_dict(state[name])
             torch.set_rng_state(state["random"])
             self.epoch, self.best, self.dominance = state["epoch"], state["best"], state["dominance"]
+            self.cost = state["cost"]
             self.rows = runs.read_metrics(self.folder)[: self.epoch]
             self.seconds = self.rows[-1]["seconds"] if self.rows else 0.0
         runs.keep_metrics(self.folder, self.rows)
@@ -268,9 +277,6 @@ class _Run:
         about = {"status": status, "data": described, "environment": runs.environment()}
         parts_of_run = {"summary": {}, "timing": {"seconds": self.seconds}, **about, **more}
         runs.write_run(self.folder, self.config, **parts_of_run)
-
-    def _cost(self) -> dict[str, int]:
-        return {"gradients": 0, "forwards": 0}
 
     def _model(self) -> nn.Module:
         config, shapes = self.config, self.dataset.shapes

@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo import Opaque, Unfusable, batch, close, gradients, model, run
 
 from msam import ASAM, GNP, MSAM, SAM, Joint, Objective, Shapley
 from msam.interventions import Aside
+from zoo import Opaque, Unfusable, batch, close, gradients, model, run
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
 COUNTS = pytest.mark.parametrize("count", [1, 2, 3, 6])
@@ -76,7 +76,7 @@ def test_loss_scope_is_the_literal_algorithm_over_20_momentum_steps(
 @pytest.mark.parametrize("kind", ["sam", "asam"])
 @BOTH
 def test_sam_and_asam_equal_the_commonly_copied_optimizer(kind: str, fusion: str) -> None:
-    """An independent two-step optimiser in the manner of the public ones, over 20 momentum steps, BatchNorm included."""
+    """An independent two-step optimiser in the manner of the public ones, 20 momentum steps, BatchNorm included."""
     adaptive, rho = kind == "asam", {"sam": 0.1, "asam": 0.5}[kind]
     ours, theirs = model(2, fusion), model(2, fusion)
     method = ASAM(rho, eta=0.0) if adaptive else SAM(rho)
@@ -282,7 +282,7 @@ def test_shared_encoder_falls_back_to_the_full_second_pass() -> None:
 def test_aside_restores_identity_and_values_on_error() -> None:
     weight = nn.Parameter(torch.ones(2))
     weight.grad = held = torch.tensor([1.0, 2.0])
-    with pytest.raises(KeyError), Aside([weight]) as earlier:
+    with pytest.raises(KeyError), Aside([weight]) as earlier:  # noqa: PT012 (the order is the test)
         (weight * 3).sum().backward()
         earlier.rejoin()
         raise KeyError

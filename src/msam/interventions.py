@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 RandomState = dict[torch.device, Tensor]
 """State of the random generators that a forward pass may draw from: the CPU's and one per accelerator in use."""
@@ -24,22 +25,26 @@ RandomState = dict[torch.device, Tensor]
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for every submodule; afterwards each has the flag it had (frozen ones stay frozen)."""
     flags = [(module, module.training) for module in model.modules()]
-    for module, _ in flags:
-        module.training = False
+    for module, training in flags:
+        if training:
+            module.training = False
     try:
         yield
     finally:
         for module, training in flags:
-            module.training = training
+            if module.training is not training:
+                module.training = training
 
 
 @contextmanager
 def unrecorded(model: nn.Module) -> Iterator[None]:
     """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations).
 
-    Written past autograd (`.data`): a graph made before that has saved a buffer finds it as it was.
+    Normalisation layers in evaluation mode write nothing and are passed over. Buffers are written past autograd
+    (`.data`): a graph made before that has saved one finds it as it was.
     """
-    found = [(module._buffers, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
+    writing = [module for module in model.modules() if module.training or not isinstance(module, _NormBase)]
+    found = [(module._buffers, name, buffer) for module in writing for name, buffer in module._buffers.items()]
     values = [buffer.data for _, _, buffer in found if buffer is not None and _writable(buffer)]
     saved = [torch.empty_like(value) for value in values]
     _copy(saved, values)

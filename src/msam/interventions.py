@@ -80,12 +80,14 @@ def perturbed(weights: Sequence[Tensor], epsilon: Sequence[Tensor]) -> Iterator[
     saved = [weight.detach().clone() for weight in weights]
     torch.clear_autocast_cache()
     try:
-        with torch.no_grad():
-            torch._foreach_add_(list(weights), list(epsilon))
+        if saved:
+            with torch.no_grad():
+                torch._foreach_add_(list(weights), list(epsilon))
         yield
     finally:
-        with torch.no_grad():
-            torch._foreach_copy_(list(weights), saved)
+        if saved:
+            with torch.no_grad():
+                torch._foreach_copy_(list(weights), saved)
         torch.clear_autocast_cache()
 
 

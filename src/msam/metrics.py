@@ -1,9 +1,9 @@
 """What is measured of a trained model: free functions, and small accumulators over batches.
 
-counter = CoalitionAccuracy(modalities, lattice(2))
-for inputs, target in loader:
-    counter.update(objective.coalition_logits(inputs, counter.masks, "zero-input"), target)
-counter.compute()                               # {"audio": 0.61, "image": 0.74, "audio+image": 0.83}
+    counter = CoalitionAccuracy(modalities, lattice(2))
+    for inputs, target in loader:
+        counter.update(objective.coalition_logits(inputs, counter.masks, "zero-input"), target)
+    counter.compute()                               # {"audio": 0.61, "image": 0.74, "audio+image": 0.83}
 """
 
 from __future__ import annotations

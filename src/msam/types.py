@@ -1,8 +1,8 @@
 """The words the library speaks in: one documented alias or frozen dataclass each.
 
-inputs = {"audio": Tensor[batch, ...], "image": Tensor[batch, ...]}      # Inputs
-outcome = backward(inputs, target)                                       # Outcome
-outcome.notes["dominant"], outcome.notes["contributions/audio"]
+    inputs = {"audio": Tensor[batch, ...], "image": Tensor[batch, ...]}      # Inputs
+    outcome = backward(inputs, target)                                       # Outcome
+    outcome.notes["dominant"], outcome.notes["contributions/audio"]
 """
 
 from __future__ import annotations

@@ -7,10 +7,13 @@ with processes(workers=2) as executor:
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import connection
 from pathlib import Path
 
 from . import runs
@@ -39,7 +42,7 @@ class State:
 
 def processes(workers: int) -> ProcessPoolExecutor:
     """A pool of fresh processes with one torch thread each; they stay warm between runs."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
 
 def train(config: RunConfig, root: Path) -> runs.Record:
@@ -86,7 +89,16 @@ def _epochs(root: Path, config: RunConfig) -> int:
     return 0
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """One torch thread a worker, and no worker outlives a killed command."""
     import torch
 
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

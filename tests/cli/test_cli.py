@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -158,3 +159,29 @@ def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
     code = "import sys; from msam_bench.cli import app; assert 'torch' not in sys.modules, 'torch'"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_leaves_no_worker_and_continues_where_it_was(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "msam_bench", "compare", "--methods", "joint,sam", "--seeds", "2", "--epochs", "4"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/metrics.csv")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(workers) >= 2
+    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_alive(pid) for pid in workers)
+    result = msam(*command[3:], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert msam("runs", cwd=tmp_path).stdout.count("finished") == 4
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +30,25 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 """Name -> class, and the arguments that the name stands for."""
 
 
-def build(config: MethodConfig) -> Method:
+def build(config: MethodConfig, widths: Mapping[str, int], classes: int) -> Method:
     """The method of a configuration; `attribution.key` arguments go to its Shapley values.
+
+    Args:
+        config: its name and arguments.
+        widths: modality -> width of its feature, for methods with classifiers of their own.
+        classes: number of logits, likewise.
 
     Raises:
         ValueError: an unknown method or argument (with the nearest name), or a value out of range.
     """
     location, fixed = _located(config.name)
     cls = _imported(location)
-    params = {**fixed, **config.params}
-    inner = {key.partition(".")[2]: params.pop(key) for key in list(params) if key.startswith("attribution.")}
+    sizes = {"widths": widths, "classes": classes}
+    offered = {key: size for key, size in sizes.items() if key in inspect.signature(cls).parameters}
+    params: dict[str, Any] = {**offered, **fixed, **config.params}
+    inner: dict[str, Any] = {
+        key.partition(".")[2]: params.pop(key) for key in list(params) if key.startswith("attribution.")
+    }
     _check_names(config.name, cls, params)
     if inner:
         from msam import Shapley

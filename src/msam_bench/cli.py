@@ -239,10 +239,10 @@ def _resolve(data: str, fusion: str, method: str, seed: int, settings: Settings)
     from .config import resolve
     from .data import source
 
-    source(data)
+    found = source(data)
     given = asdict(settings)
     config = resolve(data, fusion, method, given.pop("config"), seed=seed, **given)
-    build(config.method)
+    build(config.method, dict.fromkeys(found.modalities, config.features), max(1, len(found.classes)))
     return config
 
 

@@ -37,7 +37,7 @@ class MethodConfig(Frozen):
     def text(self, known: dict[str, Scalar]) -> str:
         """The method as one writes it, such as `msam:rho=0.1`, without arguments that are known."""
         told = {key: value for key, value in self.params.items() if known.get(key) != value}
-        return ":".join([self.name, *(f"{key}={value}" for key, value in told.items())])
+        return ":".join([self.name, *(f"{key}={_text(value)}" for key, value in told.items())])
 
 
 class OptimizerConfig(Frozen):
@@ -187,6 +187,10 @@ def _merged(*layers: dict[str, Any]) -> dict[str, Any]:
         for key, value in layer.items():
             merged[key] = _merged(merged[key], value) if isinstance(merged.get(key), dict) else value
     return merged
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _scalar(text: str) -> Scalar:

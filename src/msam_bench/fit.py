@@ -73,7 +73,9 @@ class _Run:
         self.dataset = data.source(config.data).load(config.seed)
         self.fabric = Fabric(accelerator="cpu", devices=1)
         torch.manual_seed(config.seed)
-        model, method = self._model(), build(config.method)
+        widths, classes = dict.fromkeys(self.dataset.modalities, config.features), len(self.dataset.classes)
+        model = self._model(widths, classes)
+        method = build(config.method, widths, classes)
         parameters = [*model.parameters(), *method.parameters()]
         self.model, self.optimizer = self.fabric.setup(model, _optimizer(config, parameters))
         self.scheduler = _scheduler(config, self.optimizer)
@@ -112,11 +114,12 @@ class _Run:
         self.model.train()
         seen, counts = Epoch(self.dominance), self.backward.objective.counts
         forwards, backwards = counts.forwards, counts.backwards
-        for inputs, target in self._batches("train"):
+        for inputs, target in self._shuffled("train"):
             outcome = self.backward(inputs, target)
             self.optimizer.step()
             self.optimizer.zero_grad()
             seen.add(outcome, len(target))
+        self.backward.next_epoch(*(_Again(self._whole, split) for split in ("train", "valid")))
         rate = float(self.scheduler.get_last_lr()[0])
         self.scheduler.step()
         self.epoch += 1
@@ -155,7 +158,7 @@ class _Run:
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
-    def _batches(self, split: str) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def _shuffled(self, split: str) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Shuffled by the seed and the epoch alone; a last batch of a single sample joins the one before."""
         part, size = self.dataset.splits[split], self.config.batch_size
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.epoch)
@@ -278,13 +281,21 @@ class _Run:
         parts_of_run = {"summary": {}, "timing": {"seconds": self.seconds}, **about, **more}
         runs.write_run(self.folder, self.config, **parts_of_run)
 
-    def _model(self) -> nn.Module:
+    def _model(self, widths: dict[str, int], classes: int) -> nn.Module:
         config, shapes = self.config, self.dataset.shapes
         encoders = {name: encoder(shape, config.features, config.hidden) for name, shape in shapes.items()}
-        widths = dict.fromkeys(shapes, config.features)
-        classes = len(self.dataset.classes)
         fusion = LateFusion(widths, classes) if config.fusion == "late" else EarlyFusion(widths, classes, config.trunk)
         return FusionModel(encoders, fusion)
+
+
+class _Again:
+    """A set of batches that can be gone through again and again."""
+
+    def __init__(self, batches: Callable[[str], Iterator[tuple[dict[str, Tensor], Tensor]]], split: str) -> None:
+        self.batches, self.split = batches, split
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        return self.batches(self.split)
 
 
 def _optimizer(config: RunConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -10,14 +10,16 @@ from msam import MSAM, Method
 from msam_bench.catalogue import METHODS, build
 from msam_bench.config import MethodConfig, RunConfig, parse_method, resolve, tuned, validated
 
+WIDTHS = {"fou": 8, "fac": 8}
+
 
 def test_a_method_is_read_as_it_is_written() -> None:
     parsed = parse_method("msam:rho=0.1:scope=encoder:every=2:adaptive=true")
     assert parsed == MethodConfig(name="msam", params={"rho": 0.1, "scope": "encoder", "every": 2, "adaptive": True})
-    assert parsed.text({}) == "msam:rho=0.1:scope=encoder:every=2:adaptive=True"
-    assert parsed.text({"rho": 0.1, "every": 2}) == "msam:scope=encoder:adaptive=True"
+    assert parsed.text({}) == "msam:rho=0.1:scope=encoder:every=2:adaptive=true"
+    assert parsed.text({"rho": 0.1, "every": 2}) == "msam:scope=encoder:adaptive=true"
     assert parse_method("my.module:Own:rho=1") == MethodConfig(name="my.module:Own", params={"rho": 1})
-    assert parse_method(parsed.text({}).replace("True", "true")) == parsed
+    assert parse_method(parsed.text({})) == parsed
 
 
 @pytest.mark.parametrize("text", ["sam:rho", "sam:=1", "sam:rho="])
@@ -83,11 +85,11 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_of_the_catalogue_can_be_built(name: str) -> None:
     params = {"modality": "fou"} if name == "unimodal" else {}
-    assert isinstance(build(MethodConfig(name=name, params=params)), Method)
+    assert isinstance(build(MethodConfig(name=name, params=params), WIDTHS, 10), Method)
 
 
 def test_attribution_arguments_reach_the_attribution() -> None:
-    method = build(parse_method("msam:attribution.value=loss:attribution.every=4:rho=0.3"))
+    method = build(parse_method("msam:attribution.value=loss:attribution.every=4:rho=0.3"), WIDTHS, 10)
     assert isinstance(method, MSAM)
     assert (method.attribution.value, method.attribution.every, method.rho) == ("loss", 4, 0.3)
 
@@ -109,7 +111,7 @@ def test_attribution_arguments_reach_the_attribution() -> None:
 )
 def test_a_wrong_method_is_one_sentence(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words.replace(".", r"\.")) as caught:
-        build(parse_method(text))
+        build(parse_method(text), WIDTHS, 10)
     assert "\n" not in str(caught.value)
 
 

@@ -43,6 +43,11 @@ _ROWS = 8192
 """Rows of stacked coalitions that one fusion call takes at most; bounds memory, not results."""
 
 
+_ONCE = (
+    "A part of the model has no second derivative ({}); use a measure that needs no Hessian, or another "
+    "implementation of that part."
+)
+
 _PARALLEL = (DistributedDataParallel, nn.DataParallel)
 
 
@@ -562,28 +567,24 @@ class Objective:
             vectors: one tensor a weight.
 
         Raises:
-            ValueError: if the gradient is, to automatic differentiation, no function of the weights.
+            ValueError: if the gradient is, to automatic differentiation, no function of the weights, or only in part.
         """
-        slopes = [
-            (slope, vector)
-            for slope, vector in zip(self.gradient(loss, weights, again=True), vectors, strict=True)
-            if slope.requires_grad
-        ]
-        if not slopes:
+        slopes = self.gradient(loss, weights, again=True)
+        moving = [(slope, vector) for slope, vector in zip(slopes, vectors, strict=True) if slope.requires_grad]
+        if not moving:
             raise ValueError(
                 "The gradient does not depend on the weights: the loss is linear in them, or a part of the model or of "
                 "the criterion cannot be differentiated twice; use a measure that needs no Hessian."
             )
-        outputs, along = zip(*slopes, strict=True)
+        outputs, along = zip(*moving, strict=True)
+        if "torch::autograd::Error" in _nodes(outputs):  # left by once_differentiable; torch would pass over it
+            raise ValueError(_ONCE.format("a custom function marked once_differentiable"))
         try:
             return list(torch.autograd.grad(outputs, list(weights), along, materialize_grads=True))
         except RuntimeError as error:
-            if "not implemented" not in str(error) and "once_differentiable" not in str(error):
+            if "not implemented" not in str(error):
                 raise
-            raise ValueError(
-                f"A part of the model has no second derivative ({str(error).splitlines()[0]}); use a measure that "
-                "needs no Hessian, or another implementation of that part."
-            ) from error
+            raise ValueError(_ONCE.format(str(error).splitlines()[0])) from error
 
     def average(self, values: Tensor, count: int) -> Tensor:
         """Mean over the ranks of data-parallel training, each weighted by its number of samples."""
@@ -845,6 +846,17 @@ def _wrappers(model: nn.Module) -> Iterator[nn.Module]:
     inner = next((model._modules[name] for name in attributes if name in model._modules), None)
     if inner is not None:
         yield from _wrappers(inner)
+
+
+def _nodes(outputs: Iterable[Tensor]) -> set[str]:
+    """Names of the operations behind some tensors."""
+    waiting, seen = [output.grad_fn for output in outputs], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [behind for behind, _ in node.next_functions]
+    return {node.name() for node in seen}
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""The Hessian's trace: the mean curvature over all directions, times their number.
+
+trace(landscape, products=60)                            # Hutchinson
+trace(landscape, products=60, estimator="hutch++")       # where few eigenvalues dominate
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from msam.sharpness.krylov import ROUNDING, orthogonal
+from msam.sharpness.landscape import Landscape
+from msam.sharpness.record import Cost, Progress, Site, mean_and_error, one_of, tell, whole
+
+Estimator = Literal["hutchinson", "hutch++"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The sum of the Hessian's eigenvalues, estimated.
+
+    Args:
+        value: the estimate, unbiased.
+        error: its standard error; 0 if the value is exact.
+        loss: the loss at the weights as they are.
+        site: what was measured.
+        cost: what it took.
+    """
+
+    value: float
+    error: float
+    loss: float
+    site: Site
+    cost: Cost
+
+
+def trace(
+    landscape: Landscape, products: int = 60, *, estimator: Estimator = "hutchinson", progress: Progress = None
+) -> Trace:
+    """The Hessian's trace from Hessian-vector products with random signs `z`: `E z^T H z = tr H`.
+
+    `hutchinson` (1990) averages `products` of them and keeps two vectors. `hutch++` (Meyer et al. 2021, arXiv
+    2010.09649) spends a third on an orthonormal basis Q of the range of H, a third on `tr Q^T H Q`, exactly, and the
+    last third on what is orthogonal to Q. Its errors are far smaller where few eigenvalues dominate, but it keeps
+    `products / 3` vectors. Both give the standard error of their random part.
+
+    Takes one loss and `products` Hessian-vector products.
+
+    Args:
+        landscape: what to measure.
+        products: how many Hessian-vector products, at least 2 (`hutch++`: 6).
+        estimator: `hutchinson` or `hutch++`.
+        progress: called with (done, products) after each.
+
+    Raises:
+        ValueError: if an argument is out of its range, the model has diverged, or there is no second derivative.
+    """
+    one_of("estimator", estimator, get_args(Estimator))
+    whole(products=products)
+    least = 2 if estimator == "hutchinson" else 6
+    if products < least:
+        raise ValueError(f"{estimator} needs at least {least} products to give an error, found {products}.")
+    before, loss, generator = landscape.spent, landscape.base(), landscape.generator()
+
+    def image(vector: Tensor) -> Tensor:
+        found = landscape.curvature(vector)
+        tell(progress, round(landscape.spent.products - before.products), products)
+        return found
+
+    sketched = products // 3 if estimator == "hutch++" else 0
+    basis = _range(image, (landscape.signs(generator) for _ in range(sketched)))
+    inside = sum(float(q @ image(q)) for q in basis)
+    if len(basis) < landscape.size:
+        probes = (orthogonal(landscape.signs(generator), basis) for _ in range(products - 2 * sketched))
+        outside, error = mean_and_error([float(probe @ image(probe)) for probe in probes])
+    else:
+        outside, error = 0.0, 0.0
+    return Trace(inside + outside, error, loss, landscape.site, landscape.spent.plus(before, -1))
+
+
+def _range(image: Callable[[Tensor], Tensor], probes: Iterable[Tensor]) -> list[Tensor]:
+    """An orthonormal basis of the images of the probes."""
+    basis: list[Tensor] = []
+    for probe in probes:
+        found = image(probe)
+        rest = orthogonal(found, basis)
+        if float(rest.norm()) > ROUNDING * torch.finfo(rest.dtype).eps * float(found.norm()):
+            basis.append(rest.div_(rest.norm()))
+    return basis

@@ -117,7 +117,7 @@ def test_points_without_a_finite_loss_are_holes() -> None:
         size = logits.square().mean()
         return torch.where(size > limit, torch.inf, torch.where(size < limit / 100, torch.nan, size))
 
-    limit = 4 * float(zoo.model(2, "early").eval()(zoo.batch(2)[0]).square().mean())
+    limit = 4 * float(zoo.model(2, "early").eval()(zoo.batch(2)[0]).detach().square().mean())
     landscape = site(criterion=criterion)
     found = surface(landscape, random_plane(landscape), span=3.0, points=9)
     assert 0 < found.holes < 80

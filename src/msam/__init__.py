@@ -12,10 +12,16 @@ True
 """
 
 from msam.attribution import Shapley, shapley
+from msam.methods.agm import AGM
 from msam.methods.base import Method
+from msam.methods.cggm import CGGM
 from msam.methods.gnp import GNP
 from msam.methods.joint import Joint
+from msam.methods.masam import MASAM
+from msam.methods.mmpareto import MMPareto
 from msam.methods.msam import MSAM
+from msam.methods.mslr import MSES, MSLR
+from msam.methods.ogm_ge import OGM, OGMGE
 from msam.methods.sam import ASAM, SAM
 from msam.methods.unimodal import Unimodal
 from msam.model import EarlyFusion, FusionModel, LateFusion
@@ -25,15 +31,23 @@ from msam.types import Contributions, Outcome
 __version__ = "0.1.0"
 
 __all__ = [
+    "AGM",
     "ASAM",
+    "CGGM",
     "GNP",
+    "MASAM",
     "MSAM",
+    "MSES",
+    "MSLR",
+    "OGM",
+    "OGMGE",
     "SAM",
     "Contributions",
     "EarlyFusion",
     "FusionModel",
     "Joint",
     "LateFusion",
+    "MMPareto",
     "Method",
     "Objective",
     "Outcome",

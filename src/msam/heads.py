@@ -1,7 +1,8 @@
 """Unimodal classifiers that a method holds beside the model: one linear layer on each encoder's output.
 
 heads = Heads({"audio": 64, "image": 512}, classes=6)
-losses = {m: objective.loss(logits, target) for m, logits in heads(live.features).items()}
+losses = heads.losses(objective, live, target)                # modality -> its own loss, with graph
+losses, gradients = heads.alone(objective, live, target)      # [modalities]; modality -> weight -> gradient
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from msam.types import Features
+from msam.objective import Objective, Pass
+from msam.types import Features, Gradients
 
 
 class Heads(nn.ModuleDict):
@@ -43,13 +45,35 @@ class Heads(nn.ModuleDict):
         """Logits of each modality alone, `[batch, classes]`."""
         return {name: head(self._fitting(name, features)) for name, head in self.items()}
 
+    def losses(self, objective: Objective, live: Pass, target: Tensor) -> dict[str, Tensor]:
+        """The criterion of each modality alone, in canonical order, with its graph."""
+        logits = self(live.features)
+        return {name: objective.loss(logits[name], target) for name in objective.encoders}
+
+    def alone(self, objective: Objective, live: Pass, target: Tensor) -> tuple[Tensor, dict[str, Gradients]]:
+        """Those losses without graph, `[modalities]`, and the gradients of each in its encoder and classifier."""
+        losses = self.losses(objective, live, target)
+        gradients = {
+            name: objective.gradients(loss, [*objective.parameters(name), *self[name].parameters()])
+            for name, loss in losses.items()
+        }
+        return torch.stack([loss.detach() for loss in losses.values()]), gradients
+
+    def weight(self, name: str) -> Tensor:
+        """`W_m`, `[classes, width]`."""
+        weight = self[name].weight
+        assert isinstance(weight, Tensor)
+        return weight
+
     def _fitting(self, name: str, features: Features) -> Tensor:
         if name not in features:
             raise ValueError(
                 f"A unimodal head needs the output of the encoder {name!r}, which the model's forward pass did not "
                 "call as a module of its own; call each encoder once."
             )
-        feature, width = features[name].flatten(1), self[name].in_features
-        if feature.shape[1] != width:
-            raise ValueError(f"The head of {name!r} expects features of width {width}, found {feature.shape[1]}.")
-        return feature
+        weight, feature = self.weight(name), features[name].flatten(1)
+        if feature.shape[1] != weight.shape[1]:
+            raise ValueError(
+                f"The head of {name!r} expects features of width {weight.shape[1]}, found {feature.shape[1]}."
+            )
+        return feature.to(weight.dtype)

@@ -333,11 +333,11 @@ class Objective:
     def coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent = "zero-input", *, in_evaluation: bool = False
     ) -> Tensor:
-        """Logits of coalitions with their graph, `[coalitions, batch, classes]`; that of all modalities is `live`'s own.
+        """Logits of coalitions with their graph, `[coalitions, batch, classes]`; all modalities' are those of `live`.
 
-        In the mode of training, they are made from the features and random draws of `live` and absent features are
-        constants. In evaluation mode everything is encoded again, absent modalities with gradient. A model that cannot
-        fuse features is run once a coalition. Nothing leaves a trace in running statistics or the random stream.
+        In the mode of training they are made from the features and random draws of `live`; in evaluation mode inputs
+        are encoded again. An all-zero input is encoded in evaluation mode, with gradient, in both. A model that cannot
+        fuse features is run once a coalition. There is no trace in running statistics or the random stream.
 
         Args:
             live: the training pass at the same inputs.
@@ -346,15 +346,10 @@ class Objective:
             absent: what an absent modality looks like.
             in_evaluation: run the coalitions that leave out a modality in evaluation mode.
         """
-        some = masks[~masks.all(1)]
-        with self._context(), replayed(live.between if self._fuses and not in_evaluation else live.start):
-            if not in_evaluation:
-                with unrecorded(self.bare):
-                    logits = self._coalitions_in_training(live, inputs, some, absent)
-            else:
-                with evaluation(self.bare):
-                    logits = self._coalitions_in_evaluation(inputs, some, absent)
-        found = iter(logits)
+        make = self._fused_coalitions if self._fuses else self._masked_coalitions
+        mode = evaluation(self.bare) if in_evaluation else unrecorded(self.bare)
+        with self._context(), mode, replayed(live.start):
+            found = iter(make(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
         return torch.stack([live.logits if full else next(found) for full in masks.all(1).tolist()])
 
     def descend_along(
@@ -500,9 +495,10 @@ class Objective:
         1 for cross-entropy, 1/4 for a quarter of it; 1 where the criterion gives no scale (a single output, a loss that
         vanishes). For methods that compare or add a loss to a number without a unit.
         """
-        even = torch.zeros_like(logits, dtype=torch.promote_types(logits.dtype, torch.float32), requires_grad=False)
-        ratio = self.loss(even, target).detach() / max(log(logits.shape[1]) if logits.dim() > 1 else 0.0, 1e-30)
-        return torch.where((ratio > 0) & (ratio < 1e12), ratio, torch.ones_like(ratio))
+        even = torch.zeros_like(logits, dtype=torch.promote_types(logits.dtype, torch.float32))
+        loss = self.loss(even, target).detach()
+        entropy = log(logits.shape[1]) if logits.dim() > 1 else 0.0
+        return loss / entropy if entropy and loss.isfinite() and loss > 0 else torch.ones_like(loss)
 
     @contextmanager
     def examined(
@@ -698,36 +694,36 @@ class Objective:
                     along = along + coefficient * self.bare.fuse(_expanded(features, len(logits)))
         return along
 
-    def _coalitions_in_training(self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent) -> list[Tensor]:
-        if not self._fuses:
-            return self._masked(inputs, masks, absent, live.start)
-        present = live.features or self._encoded_again(inputs, live)
-        replacements = self._absent_features(inputs, present, absent)
-        return [self._fused_again(present, replacements, mask, live) for mask in masks.tolist()]
+    def _fused_coalitions(
+        self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
+    ) -> list[Tensor]:
+        def encode_zeros(name: str) -> Tensor:
+            with evaluation(self.encoders[name]):
+                feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
+                return feature
 
-    def _fused_again(self, present: Features, replacements: Features, mask: list[bool], live: Pass) -> Tensor:
-        self.counts.fusions += 1
-        members = zip(self.encoders, mask, strict=True)
-        features = {name: present[name] if chosen else replacements[name] for name, chosen in members}
-        with replayed(live.between):
-            logits: Tensor = self.bare.fuse(_expanded(features, len(live.logits)))
+        if in_evaluation or not live.features:
+            present = self._encoded_again(inputs, live)
+        else:
+            present = dict(live.features)
+        replacements = absent_features(absent, present, encode_zeros)
+        self.counts.fusions += len(masks)
+        if in_evaluation and len(masks):
+            return list(self._fused_logits(present, replacements, masks.to(self.device)))
+        logits = []
+        for mask in masks.tolist():
+            members = zip(self.encoders, mask, strict=True)
+            features = {name: present[name] if chosen else replacements[name] for name, chosen in members}
+            with replayed(live.between):
+                logits.append(self.bare.fuse(_expanded(features, len(live.logits))))
         return logits
 
-    def _coalitions_in_evaluation(self, inputs: Inputs, masks: Tensor, absent: Absent) -> Sequence[Tensor] | Tensor:
-        if not self._fuses:
-            return self._masked(inputs, masks, absent, self._random_state())
-        self.counts.encoder_forwards.update(self.encoders.keys())
-        self.counts.fusions += len(masks)
-        present = self._encode(inputs)
-        replacements = absent_features(absent, present, lambda m: self.encoders[m](torch.zeros_like(inputs[m][:1])))
-        return self._fused_logits(present, replacements, masks.to(self.device)) if len(masks) else []
-
-    def _masked(self, inputs: Inputs, masks: Tensor, absent: Absent, state: RandomState) -> list[Tensor]:
-        """One pass of the model for each coalition, all with the same random draws."""
-        seen = {name: inputs[name] for name in self.modalities(inputs)}
-        logits = []
+    def _masked_coalitions(
+        self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
+    ) -> list[Tensor]:
+        seen, logits = {name: inputs[name] for name in self.modalities(inputs)}, []
         for mask in masks:
-            with replayed(state):
+            with replayed(live.start):
                 logits += list(self._masked_logits(seen, inputs, mask[None], absent, None))
         return logits
 

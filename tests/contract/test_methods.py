@@ -14,8 +14,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from msam import ASAM, GNP, MSAM, SAM, Joint, Method, Shapley, Unimodal
-from zoo import NAMES, Opaque, batch, close, gradients, model, run, same, state
+from msam import (
+    AGM,
+    ASAM,
+    CGGM,
+    GNP,
+    MASAM,
+    MSAM,
+    MSES,
+    MSLR,
+    OGM,
+    OGMGE,
+    SAM,
+    Joint,
+    Method,
+    MMPareto,
+    Shapley,
+    Unimodal,
+)
+from zoo import CLASSES, NAMES, Opaque, batch, close, gradients, model, run, same, state
 
 Names = Sequence[str]
 
@@ -39,9 +56,25 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "msam-shuffle": lambda names: MSAM(
         rho=0.2, attribution=Shapley(absent="shuffle", estimator="antithetic", strict=True)
     ),
+    "ogm": lambda names: OGM(),
+    "ogm-ge": lambda names: OGMGE(),
+    "ogm-ge-pairwise": lambda names: OGMGE(extension="pairwise-mean"),
+    "agm": lambda names: AGM(alpha=1.5),
+    "agm-paper": lambda names: AGM(alpha=1.5, faithful="paper"),
+    "mmpareto": lambda names: MMPareto(dict.fromkeys(names, 6), CLASSES),
+    "mmpareto-paper": lambda names: MMPareto(dict.fromkeys(names, 6), CLASSES, faithful="paper"),
+    "cggm": lambda names: CGGM(dict.fromkeys(names, 6), CLASSES),
+    "cggm-code": lambda names: CGGM(dict.fromkeys(names, 6), CLASSES, faithful="code"),
+    "masam": lambda names: MASAM(dict.fromkeys(names, 6), CLASSES),
+    "mslr": lambda names: informed(MSLR({name: 0.5 + i for i, name in enumerate(names)}, window=2), names, 3),
+    "mses": lambda names: informed(MSES(patience=1), names, 3),
 }
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,
+    "ogm": lambda count, fusion: fusion == "early" or count != 2,
+    "ogm-ge": lambda count, fusion: fusion == "early" or count != 2,
+    "ogm-ge-pairwise": lambda count, fusion: fusion == "early",
+    "cggm-code": lambda count, fusion: fusion == "early" and count > 1,
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

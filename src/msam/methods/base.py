@@ -1,7 +1,7 @@
 """What every method is: something that turns one batch into `.grad`.
 
-backward = SAM(rho=0.05).on(model, F.cross_entropy)
-outcome = backward(inputs, target)                 # instead of criterion(model(inputs), target).backward()
+    backward = SAM(rho=0.05).on(model, F.cross_entropy)
+    outcome = backward(inputs, target)                 # instead of criterion(model(inputs), target).backward()
 
 A method with parameters of its own, such as a classifier a modality, is told their sizes when it is made:
 `MMPareto(widths={"audio": 64, "image": 512}, classes=6)`. They then exist before the optimizer does, are the same on
@@ -15,15 +15,17 @@ every rank and in every checkpoint, and cost no trial pass through the model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from msam.heads import Heads
 from msam.objective import Objective
 from msam.types import Batches, Criterion, Inputs, Outcome
+
+Choice = TypeVar("Choice")
 
 
 class Method(nn.Module, ABC):
@@ -161,6 +163,30 @@ def in_range(name: str, value: float, low: float, high: float = float("inf")) ->
         above = "" if high == float("inf") else f" and at most {high:g}"
         raise ValueError(f"{name} must be a number of at least {low:g}{above}, found {value!r}.")
     return value
+
+
+def one_of(name: str, value: Choice, among: Sequence[Choice]) -> Choice:
+    """The value, if it is one of those.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if value not in among:
+        raise ValueError(f"{name} must be one of {list(among)}, found {value!r}.")
+    return value
+
+
+def class_indices(method: Method, logits: Tensor, target: Tensor) -> None:
+    """Refuses targets that do not name the class of each sample.
+
+    Raises:
+        ValueError: if a target is something else.
+    """
+    if target.dim() != 1 or target.is_floating_point() or logits.dim() != 2:
+        raise ValueError(
+            f"{type(method).__name__} asks how probable the true class is: it needs class indices [batch] and logits "
+            f"[batch, classes], found {target.dtype} {list(target.shape)} and logits {list(logits.shape)}."
+        )
 
 
 def _words(needs: list[str]) -> str:

@@ -1,0 +1,55 @@
+"""Gradients of two losses on one block of weights, such as an encoder: how they agree, and their sum.
+
+fused, alone = objective.gradients(loss, weights), objective.gradients(own_loss, weights)
+squared, own_squared, product = products(fused, alone, encoder)
+total = added(fused, alone)                                     # weight -> fused + alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from msam.types import Gradients
+
+
+def both(first: Gradients, second: Gradients, block: Iterable[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """`(weight, a, b)` for the weights that either gradient reaches; where one does not, it is zero."""
+    return [
+        (weight, first.get(weight, torch.zeros_like(weight)), second.get(weight, torch.zeros_like(weight)))
+        for weight in block
+        if weight in first or weight in second
+    ]
+
+
+def products(first: Gradients, second: Gradients, block: Iterable[Tensor]) -> Tensor:
+    """`[a.a, b.b, a.b]` of two gradients on a block of weights, in double precision where the device has it, `[3]`."""
+    terms = [torch.stack([_dot(a, a), _dot(b, b), _dot(a, b)]) for _, a, b in both(first, second, block)]
+    anywhere = next(iter(first), torch.empty(()))
+    return torch.stack(terms).sum(0) if terms else _precise(anywhere.new_zeros(3))
+
+
+def cosine(products: Tensor) -> Tensor:
+    """`a.b / |a||b|` of `[..., 3]`; zero where a gradient vanishes."""
+    squared, other, product = products.unbind(-1)
+    norm = (squared * other).sqrt()
+    return torch.where(norm > 0, product / norm, torch.zeros_like(norm))
+
+
+def added(first: Gradients, second: Gradients, factor: float = 1.0) -> Gradients:
+    """`first + factor * second`, weight by weight."""
+    total = dict(first)
+    for weight, gradient in second.items():
+        total[weight] = total[weight] + factor * gradient if weight in total else factor * gradient
+    return total
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    wide = torch.promote_types(left.dtype, torch.float32)
+    return _precise((left.to(wide) * right.to(wide)).sum())
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    return tensor if tensor.device.type == "mps" else tensor.double()

@@ -1,0 +1,124 @@
+"""Adaptive gradient modulation: each modality's Shapley part of the gradient is sped up or slowed down."""
+
+from __future__ import annotations
+
+from math import inf, log
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from msam.attribution import exact
+from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.objective import Objective
+from msam.types import Gradients, Inputs, Outcome
+
+
+class AGM(Method):
+    """Adaptive Gradient Modulation (Li et al. 2023, arXiv 2308.07686).
+
+    A modality's output is its Shapley part of the logits, an absent modality being an all-zero input and the empty
+    coalition's logits zero by definition, so that the parts sum to the model's logits:
+
+        phi_m   = sum_S w_mS f(S),   sum_m phi_m = f(all)
+        s_m     = mean of -log max(p(phi_m)[y], 1e-8)
+        r_m     = exp(M / (M - 1) (mean_k s_k - s_m))            how far m is ahead on this batch
+        tau_m   = the same of the running means S_k              how far it has been so far
+        kappa_m = exp(alpha min(tau_m - r_m, cap))
+        g       = sum_m kappa_m J_{phi_m}^T dl/dz
+
+    tau comes from the means before this batch, which are zero at first; they then take in the batch with weight
+    `1 / (t + 1)`. The authors scale the gradient that arrives at each `phi_m` with a hook; here one backward pass of
+    `sum_S (kappa w)_S <f(S), dl/dz>` does it.
+
+    `faithful="code"` (the default: it is what the published numbers come from) runs the coalitions that leave out a
+    modality in evaluation mode, but with gradient, while that of all modalities is in training mode: `phi` mixes two
+    regimes of batch normalisation. `"paper"`, which says nothing of this, runs all in the mode of training, with
+    features and dropout masks of the same pass and an absent modality's feature held constant; no encoder runs twice.
+
+    `cap` guards against overflow: `tau - r` may reach 1e8, whose exponential is infinite. The authors cap at 10 on
+    CREMA-D, at 7 on UR-Funny and not elsewhere; 10 is the default. They also clip the gradient: `clip=1` (5 on
+    UR-Funny) is their rule. It is off by default, because clipping is the optimizer's business, to be done once a step
+    on unscaled and accumulated gradients, and because with it the gradient is no longer proportional to the loss.
+
+    Passes a batch: 1 forward, 1 backward, and `2^M - 2` passes of the fusion; with `faithful="code"` also one forward
+    and backward of the encoders in evaluation mode. A model that cannot fuse features: `2^M - 1` of each.
+
+    Limits: `alpha=0`, or one modality, is joint training.
+
+    Args:
+        alpha: strength, at least 0; 1 in the code's defaults, the authors use 1.5 to 4.
+        faithful: mode of the coalitions that leave out a modality, see above.
+        cap: largest `tau - r`, None for none.
+        clip: if an element of the fusion's gradient exceeds this, the whole gradient is scaled to this norm.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        faithful: Literal["code", "paper"] = "code",
+        cap: float | None = 10.0,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.alpha, self.faithful = in_range("alpha", alpha, 0), one_of("faithful", faithful, ("code", "paper"))
+        self.cap = inf if cap is None else in_range("cap", cap, 0)
+        self.clip = clip if clip is None else in_range("clip", clip, 0)
+        self._batches = 0
+        self._means: Tensor | None = None
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the modulated gradient."""
+        names = objective.modalities(inputs)
+        live, design = objective.forward(inputs, target), exact(len(names))
+        class_indices(self, live.logits, target)
+        logits = objective.coalitions(live, inputs, design.masks, in_evaluation=self.faithful == "code")
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        outputs = torch.tensordot(design.weights.to(logits), logits.detach(), 1)
+        kappa = self.coefficients(objective.average(self.scores(outputs, target), len(target)))
+        weights = (kappa - 1) @ design.weights.to(kappa) + design.masks.all(1).to(kappa)
+        slope = objective.gradients(live.loss, [live.logits])[live.logits]
+        along = (torch.tensordot(weights.to(logits), logits, 1) * slope).sum()
+        if self.clip is None:
+            objective.backpropagate(along)
+        else:
+            gradients = objective.gradients(along, objective.parameters())
+            objective.deposit(self._clipped(objective, gradients, self.clip))
+        return live.outcome(**{f"kappa/{name}": value for name, value in zip(names, kappa, strict=True)})
+
+    def scores(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """`s_m` of Shapley logits `[modalities, batch, classes]`, `[modalities]`."""
+        return torch.stack([F.nll_loss(each.log_softmax(-1).clamp(min=log(1e-8)), target) for each in outputs])
+
+    def coefficients(self, scores: Tensor) -> Tensor:
+        """`kappa` of this batch's scores, from the running means so far; then takes them in."""
+        means = torch.zeros_like(scores) if self._means is None else self._means.to(scores)
+        kappa = torch.exp(self.alpha * (self._lead(means) - self._lead(scores)).clamp(max=self.cap))
+        self._means, self._batches = means + (scores - means) / (self._batches + 1), self._batches + 1
+        return kappa
+
+    def _lead(self, scores: Tensor) -> Tensor:
+        """`exp(M / (M - 1) (mean - s_m))`: above one for a modality that does better than the others."""
+        count = len(scores)
+        return torch.exp(count / max(count - 1, 1) * (scores.mean() - scores))
+
+    def _clipped(self, objective: Objective, gradients: Gradients, clip: float) -> Gradients:
+        """The authors' rule: norm `clip` for all, if any element outside the encoders exceeds it."""
+        encoders = {weight for modality in objective.encoders for weight in objective.parameters(modality)}
+        fusion = [g for weight, g in gradients.items() if weight not in encoders] or list(gradients.values())
+        largest = torch.stack(torch._foreach_norm(fusion, float("inf"))).max()
+        norm = torch.nn.utils.get_total_norm(list(gradients.values()))
+        factor = torch.where(largest > clip, (clip / norm).clamp(max=1), 1.0)
+        return dict(zip(gradients, torch._foreach_mul(list(gradients.values()), factor), strict=True))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Running means and how many batches they hold, for `state_dict`."""
+        return {"batches": self._batches, "means": self._means}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._batches, self._means = state["batches"], state["means"]

@@ -161,7 +161,7 @@ class Objective:
         return len(owners) == len(set(owners)) and len(modules) == len(self.encoders)
 
     def modalities(self, inputs: Inputs) -> tuple[str, ...]:
-        """The modalities in canonical order: the encoders', else the inputs'.
+        """The modalities in canonical order: the encoders', else all inputs that are tensors.
 
         Raises:
             TypeError: if the inputs are no mapping.
@@ -169,7 +169,7 @@ class Objective:
         """
         if not isinstance(inputs, Mapping):
             raise TypeError(f"Inputs must map modality to tensor, found {type(inputs).__name__}; name each modality.")
-        names = tuple(self.encoders or inputs)
+        names = tuple(self.encoders or (name for name, found in inputs.items() if isinstance(found, Tensor)))
         missing = [name for name in names if name not in inputs]
         if missing:
             raise ValueError(f"The model expects the modalities {list(names)}, found {list(inputs)}; add {missing}.")

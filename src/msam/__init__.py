@@ -22,6 +22,7 @@ from msam.methods.mmpareto import MMPareto
 from msam.methods.msam import MSAM
 from msam.methods.mslr import MSES, MSLR
 from msam.methods.ogm_ge import OGM, OGMGE
+from msam.methods.pmr import PMR
 from msam.methods.sam import ASAM, SAM
 from msam.methods.unimodal import Unimodal
 from msam.model import EarlyFusion, FusionModel, LateFusion
@@ -41,6 +42,7 @@ __all__ = [
     "MSLR",
     "OGM",
     "OGMGE",
+    "PMR",
     "SAM",
     "Contributions",
     "EarlyFusion",

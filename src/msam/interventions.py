@@ -148,6 +148,13 @@ def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
         torch._foreach_mul_(gradients, factor)
 
 
+def reinstated(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Writes values kept from an earlier epoch back into a `state_dict`; not for use within a step."""
+    with torch.no_grad():
+        for name, value in values.items():
+            state[name].copy_(value)
+
+
 @contextmanager
 def captured(modules: Mapping[str, nn.Module], devices: Sequence[torch.device]) -> Iterator[Capture]:
     """Collects what each module returns in the forward passes inside, and the random state before and after it."""

@@ -26,6 +26,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "msam-shapley": ("msam:MSAM", {"scope": "shapley"}),
     "msam-random": ("msam:MSAM", {"dominant": "random"}),
     "msam-weakest": ("msam:MSAM", {"dominant": "weakest"}),
+    "pmr": ("msam:PMR", {}),
+    "mslr": ("msam:MSLR", {}),
+    "mses": ("msam:MSES", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 

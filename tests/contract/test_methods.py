@@ -25,6 +25,7 @@ from msam import (
     MSLR,
     OGM,
     OGMGE,
+    PMR,
     SAM,
     Joint,
     Method,
@@ -32,7 +33,7 @@ from msam import (
     Shapley,
     Unimodal,
 )
-from zoo import CLASSES, NAMES, Opaque, batch, close, gradients, model, run, same, state
+from zoo import CLASSES, NAMES, Opaque, batch, close, gradients, informed, model, run, same, state
 
 Names = Sequence[str]
 
@@ -66,6 +67,10 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "cggm": lambda names: CGGM(dict.fromkeys(names, 6), CLASSES),
     "cggm-code": lambda names: CGGM(dict.fromkeys(names, 6), CLASSES, faithful="code"),
     "masam": lambda names: MASAM(dict.fromkeys(names, 6), CLASSES),
+    "pmr": lambda names: informed(PMR(alpha=1.5, part=1.0), names),
+    "pmr-others": lambda names: informed(
+        PMR(alpha=1.5, faithful="paper", extension="mean-of-others", part=0.5, entropy=0.1), names
+    ),
     "mslr": lambda names: informed(MSLR({name: 0.5 + i for i, name in enumerate(names)}, window=2), names, 3),
     "mses": lambda names: informed(MSES(patience=1), names, 3),
 }
@@ -75,6 +80,7 @@ REFUSES: dict[str, Callable[[int, str], bool]] = {
     "ogm-ge": lambda count, fusion: fusion == "early" or count != 2,
     "ogm-ge-pairwise": lambda count, fusion: fusion == "early",
     "cggm-code": lambda count, fusion: fusion == "early" and count > 1,
+    "pmr": lambda count, fusion: count != 2,
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

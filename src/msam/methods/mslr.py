@@ -1,0 +1,215 @@
+"""A pace for each modality, set by held-out data: its own learning rate (MSLR), its own end of training (MSES)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from msam.coalition import Absent
+from msam.interventions import reinstated
+from msam.methods.base import Method, class_indices, in_range
+from msam.objective import Objective
+from msam.sets import averaged
+from msam.types import Batches, Inputs, Outcome
+
+
+class MSLR(Method):
+    """Modality-specific learning rates (Yao and Mihalcea 2022, Findings of ACL).
+
+    Each encoder, with its modality's head where the fusion has one, follows the joint loss at a pace of its own, which
+    rises while the modality's own held-out accuracy does:
+
+        g_m     <- initial_m ratio_m g_m
+        ratio_m  = 1                                                      in the first `window` epochs
+                   accuracy_m / mean of accuracy_m in the `window` epochs before    afterwards
+
+    A modality's own accuracy is that of its coalition alone; with late fusion and zero features that is its own head.
+    With a shared fusion the encoders alone have paces, and the fusion keeps its gradient.
+
+    What this does to `.grad` is what the authors do to the learning rate only for an optimizer whose step is
+    proportional to the gradient (SGD without weight decay, whose momentum follows by and by). Adam divides such a
+    factor out again. Guard: where a modality's mean accuracy is zero, its ratio is 1.
+
+    Passes a batch: 1 forward, 1 backward; each epoch, one forward of the held-out set.
+
+    Limits: all factors 1 is joint training.
+
+    Args:
+        initial: modality -> factor, at least 0; 1 where not named. On CREMA-D, AGM's authors use 0.9 for audio and 1.1
+            for image, on AV-MNIST 1.3 and 0.7.
+        window: number of epochs that an accuracy is compared with, at least 1; 5 in the code of AGM.
+        absent: what the other modalities look like when one is tested alone.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    needs = frozenset({"separate_encoders", "fuse"})
+    learns_from = frozenset({"valid"})
+
+    def __init__(
+        self, initial: Mapping[str, float] | None = None, window: int = 5, absent: Absent = "zero-feature"
+    ) -> None:
+        super().__init__()
+        self.initial = {name: in_range(f"initial[{name!r}]", factor, 0) for name, factor in (initial or {}).items()}
+        self.window, self.absent = int(in_range("window", window, 1)), absent
+        self._accuracies: list[Tensor] = []
+        self._ratios: list[float] = []
+
+    def check(self, objective: Objective) -> None:
+        """Refuses a model without a modality that has an initial factor."""
+        super().check(objective)
+        unknown = [name for name in self.initial if name not in objective.encoders]
+        if unknown:
+            raise ValueError(f"MSLR expects factors for modalities of {list(objective.encoders)}, found {unknown}.")
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient, each modality's part times its factor."""
+        ratios = self._ratios or [1.0] * len(objective.encoders)
+        pairs = zip(objective.encoders, ratios, strict=True)
+        return _paced(objective, inputs, target, {name: self.initial.get(name, 1.0) * ratio for name, ratio in pairs})
+
+    def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
+        """Compares each modality's held-out accuracy with the ones before."""
+        assert valid is not None
+        accuracy = averaged(objective, valid, lambda inputs, target: self._alone(objective, inputs, target)).cpu()
+        if len(self._accuracies) >= self.window:
+            mean = torch.stack(self._accuracies).mean(0)
+            self._ratios = torch.where(mean > 0, accuracy / mean.clamp(min=1e-12), 1.0).tolist()
+        self._accuracies = [*self._accuracies, accuracy][-self.window :]
+
+    def _alone(self, objective: Objective, inputs: Inputs, target: Tensor) -> Tensor:
+        logits = _alone_logits(objective, inputs, self.absent)
+        class_indices(self, logits[0], target)
+        return (logits.argmax(-1) == target).float().mean(-1)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Accuracies within the window and the ratios, for `state_dict`."""
+        return {"accuracies": self._accuracies, "ratios": self._ratios}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._accuracies, self._ratios = list(state["accuracies"]), list(state["ratios"])
+
+
+class MSES(Method):
+    """Modality-specific early stopping (Fujimori et al. 2019, ACPR), as in the code of AGM.
+
+    Each modality trains until its own held-out loss stops falling; its encoder, with its head where the fusion has one,
+    is then put back to its best epoch and stays there, while the others go on:
+
+        L_m     <- 0.6 L_m + 0.4 (held-out loss of modality m alone)
+        stop m     when L_m has not been below its least for `patience` epochs
+
+    A modality's own loss is that of its coalition alone; with late fusion and zero features that is its own head. With
+    a shared fusion the encoders alone stop, and the fusion goes on.
+
+    Stopped weights receive no gradient, which PyTorch's optimizers pass over (those of the authors receive zeros, which
+    momentum and weight decay still move). Statistics of normalisation, and weights that hold zeros instead of no
+    gradient, would move nevertheless; so the best state is put back at the end of every epoch, which is the one time
+    that this method writes to the model itself.
+
+    Passes a batch: 1 forward, 1 backward; each epoch, one forward of the held-out set.
+
+    Limits: until the first modality stops, joint training.
+
+    Args:
+        patience: epochs without improvement, at least 1; 10 in the code of AGM.
+        smoothing: weight of the losses before, in [0, 1); 0.6 in the code of AGM.
+        absent: what the other modalities look like when one is tested alone.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    needs = frozenset({"separate_encoders", "fuse"})
+    learns_from = frozenset({"valid"})
+
+    def __init__(self, patience: int = 10, smoothing: float = 0.6, absent: Absent = "zero-feature") -> None:
+        super().__init__()
+        self.patience, self.smoothing = int(in_range("patience", patience, 1)), in_range("smoothing", smoothing, 0, 1)
+        self.absent = absent
+        self._smooth: list[float] = []
+        self._least: list[float] = []
+        self._waited: list[int] = []
+        self._best: list[dict[str, Tensor]] = []
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient, without the parts of modalities that have stopped."""
+        waited = self._waited or [0] * len(objective.encoders)
+        factors = {name: float(epochs < self.patience) for name, epochs in zip(objective.encoders, waited, strict=True)}
+        return _paced(objective, inputs, target, factors)
+
+    def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
+        """Looks at each modality's held-out loss, keeps its best state, and puts back that of the stopped ones."""
+        assert valid is not None
+        losses: list[float] = averaged(objective, valid, lambda *batch: self._alone(objective, *batch)).tolist()
+        pairs = zip(self._smooth or losses, losses, strict=True)
+        self._smooth = [self.smoothing * old + (1 - self.smoothing) * new for old, new in pairs]
+        self._least = self._least or [float("inf")] * len(losses)
+        self._waited = self._waited or [0] * len(losses)
+        self._best = self._best or [{} for _ in losses]
+        for index, name in enumerate(objective.encoders):
+            self._judge(index, objective, name)
+
+    def _judge(self, index: int, objective: Objective, name: str) -> None:
+        """Keeps the state of one modality, or lets it wait, or puts it back."""
+        parts = {"encoder": objective.encoders[name], **_head(objective, name)}
+        state = {f"{part}.{key}": value for part, each in parts.items() for key, value in each.state_dict().items()}
+        if self._waited[index] < self.patience:
+            self._waited[index] += 1
+            if self._smooth[index] < self._least[index]:
+                self._least[index], self._waited[index] = self._smooth[index], 0
+                self._best[index] = {key: value.detach().clone() for key, value in state.items()}
+        if self._waited[index] >= self.patience:
+            reinstated(state, self._best[index])
+
+    def _alone(self, objective: Objective, inputs: Inputs, target: Tensor) -> Tensor:
+        logits = _alone_logits(objective, inputs, self.absent)
+        return torch.stack([objective.loss(each, target) for each in logits])
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Losses, patience and best states of the modalities, for `state_dict`."""
+        losses = {"smooth": self._smooth, "least": list(self._least)}
+        return {**losses, "waited": list(self._waited), "best": list(self._best)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._smooth, self._least = list(state["smooth"]), list(state["least"])
+        self._waited, self._best = list(state["waited"]), list(state["best"])
+
+
+def _paced(objective: Objective, inputs: Inputs, target: Tensor, factors: Mapping[str, float]) -> Outcome:
+    """The joint gradient with each modality's part times its factor; a factor of zero leaves the part out."""
+    record = {f"factor/{name}": factor for name, factor in factors.items()}
+    if all(factor == 1 for factor in factors.values()):
+        return objective.descend(inputs, target).outcome(**record)
+    live = objective.forward(inputs, target, local=True)
+    gradients = objective.gradients(live.loss, objective.parameters())
+    for name, factor in factors.items():
+        for weight in _block(objective, name):
+            if weight in gradients:
+                gradients[weight] = gradients[weight] * factor
+                if factor == 0:
+                    del gradients[weight]
+    objective.deposit(gradients)
+    objective.share_gradients(gradients)
+    return live.outcome(**record)
+
+
+def _block(objective: Objective, name: str) -> list[Tensor]:
+    return objective.parameters(name, head=bool(_head(objective, name)))
+
+
+def _head(objective: Objective, name: str) -> dict[str, Any]:
+    """The modality's part of the fusion, if there is one."""
+    heads = getattr(objective.bare, "heads", None)
+    return {} if heads is None else {"head": heads[name]}
+
+
+def _alone_logits(objective: Objective, inputs: Inputs, absent: Absent) -> Tensor:
+    """Logits of each modality alone, in evaluation mode, `[modalities, batch, classes]`."""
+    return objective.coalition_logits(inputs, torch.eye(len(objective.encoders), dtype=torch.bool), absent)

@@ -1,0 +1,315 @@
+"""PMR, MSLR, MSES, G-Blending, MMCosine, MLA, ReconBoost and UMT: worked numbers, limits, traps, literal references."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msam import MSES, MSLR, PMR, Joint, Method, Objective
+from msam.methods.pmr import prototype_log_probability, prototype_losses
+from msam.sets import averaged
+from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same
+
+BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
+COUNTS = pytest.mark.parametrize("count", [1, 2, 3, 6])
+Data = tuple[dict[str, Tensor], Tensor]
+
+
+def by_hand(net: nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """Features and logits of the pass that `run` makes."""
+    torch.manual_seed(11)
+    features = {name: encoder(inputs[name]) for name, encoder in net.encoders.items()}
+    return features, net.fuse(features)
+
+
+def gradients_of(loss: Tensor, net: nn.Module) -> dict[str, Tensor]:
+    named = dict(net.named_parameters())
+    found = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
+    return {key: grad for key, grad in zip(named, found, strict=True) if grad is not None}
+
+
+def trained(method: Method, net: nn.Module, epochs: int, **options: Any) -> Any:
+    """Some epochs of two batches each, with an end that shows both sets."""
+    backward = method.on(net, F.cross_entropy)
+    optimizer = torch.optim.SGD([*net.parameters(), *method.parameters()], lr=0.1, **options)
+    for epoch in range(epochs):
+        for part in (0, 1):
+            backward(*batch(len(net.encoders), seed=2 * epoch + part))
+            optimizer.step()
+            optimizer.zero_grad()
+        backward.next_epoch([batch(len(net.encoders), seed=2 * epoch)], [batch(len(net.encoders), 30, seed=99)])
+    return backward
+
+
+# ---- whole sets -----------------------------------------------------------------------------------------------------
+
+
+def test_means_over_a_set_count_each_sample_once() -> None:
+    objective = Objective(model(2), F.cross_entropy)
+    batches = [batch(2, 5, seed=1), batch(2, 20, seed=2)]
+    mean = averaged(objective, batches, lambda inputs, target: inputs["audio"].mean())
+    assert torch.allclose(mean, torch.cat([inputs["audio"] for inputs, _ in batches]).mean())
+    with pytest.raises(ValueError, match="at least one sample"):
+        averaged(objective, [], lambda inputs, target: inputs["audio"].mean())
+
+
+@pytest.mark.parametrize("method", [PMR(), MSLR(), MSES()], ids=lambda method: type(method).__name__)
+def test_sets_that_are_missing_are_asked_for(method: Method) -> None:
+    backward = method.on(model(2), F.cross_entropy)
+    with pytest.raises(ValueError, match=r"learns from .* set.*; call backward.next_epoch") as error:
+        backward.next_epoch()
+    assert "\n" not in str(error.value)
+
+
+# ---- PMR ------------------------------------------------------------------------------------------------------------
+
+
+def test_pmr_worked_number() -> None:
+    prototypes, seen = torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([True, True])
+    log_p = prototype_log_probability(torch.zeros(1, 2), prototypes, seen)
+    assert log_p.exp()[0, 0].item() == pytest.approx(1 / (1 + math.exp(-2)))
+    assert round(log_p.exp()[0, 0].item(), 3) == 0.881
+
+
+@pytest.mark.parametrize(
+    ("faithful", "scores", "lag", "lead"),
+    [
+        ("code", (0.6, 0.5), (0, 1), (0.2, 0)),
+        ("paper", (0.6, 0.5), (0, 0.2), (0.2, 0)),
+        ("paper", (0.9, 0.3), (0, 1), (1, 0)),
+        ("code", (0.4, 0.4), (0, 0), (0, 0)),
+        ("paper", (0.5, 0.3, 0.4), (0, 0.5, 0), (3 / 7, 0, 0)),
+        ("paper", (0.5,), (0,), (0,)),
+    ],
+)
+def test_pmr_weights(faithful: Any, scores: tuple[float, ...], lag: tuple[float, ...], lead: tuple[float, ...]) -> None:
+    found = PMR(faithful=faithful).weights(torch.tensor(scores))
+    assert torch.allclose(found[0], torch.tensor(lag, dtype=torch.float32), atol=1e-6)
+    assert torch.allclose(found[1], torch.tensor(lead, dtype=torch.float32), atol=1e-6)
+
+
+def with_prototypes(method: PMR, count: int, fusion: str = "late") -> PMR:
+    method.on(model(count, fusion), F.cross_entropy).next_epoch([batch(count, 40, seed=3)])
+    return method
+
+
+@BOTH
+@COUNTS
+@pytest.mark.parametrize("faithful", ["code", "paper"])
+def test_pmr_against_a_literal_one(count: int, fusion: str, faithful: Any) -> None:
+    method = PMR(2.0, faithful=faithful, extension="mean-of-others", part=1.0, entropy=0.3)
+    with_prototypes(method, count, fusion)
+    net, (inputs, target) = model(count, fusion), batch(count)
+    known, labels = batch(count, 40, seed=3)
+    centres = {
+        name: torch.stack([encoder(known[name])[labels == k].mean(0) for k in range(CLASSES)]).detach()
+        for name, encoder in copy.deepcopy(net).eval().encoders.items()
+    }
+    features, logits = by_hand(net, inputs)
+    log_p = {}
+    for name, feature in features.items():
+        distances = torch.stack([torch.stack([(h - c).norm() for c in centres[name]]) for h in feature])
+        log_p[name] = torch.log_softmax(-distances, 1)
+    score = {name: float(each.detach().exp()[range(len(target)), target].mean()) for name, each in log_p.items()}
+    loss = F.cross_entropy(logits, target)
+    for name, each in log_p.items():
+        rest = [value for other, value in score.items() if other != name] or [score[name]]
+        ratio = sum(rest) / len(rest) / score[name]
+        weight = float(ratio > 1) if faithful == "code" else min(max(ratio - 1, 0), 1)
+        loss = loss + 2 * weight * F.nll_loss(each, target)
+        loss = loss - 0.3 * min(max(1 / ratio - 1, 0), 1) * -(each.exp() * each).sum(1).mean()
+    assert close(run(method, net, inputs, target), gradients_of(loss, net), 1e-12)
+
+
+@BOTH
+def test_pmr_is_joint_without_its_term_before_the_first_prototypes_and_after_its_end(fusion: str) -> None:
+    net, data = model(2, fusion), batch(2)
+    joint = run(Joint(), net, *data)
+    assert same(run(with_prototypes(PMR(alpha=0), 2, fusion), net, *data), joint)
+    assert same(run(PMR(alpha=2), net, *data), joint)
+    assert same(run(with_prototypes(PMR(alpha=2, end=0), 2, fusion), net, *data), joint)
+    assert not same(run(with_prototypes(PMR(alpha=2), 2, fusion), net, *data), joint)
+
+
+def test_pmr_reads_a_part_of_the_set_whatever_its_batches() -> None:
+    inputs, target = batch(2, 50, seed=4)
+    chunks = [({m: x[i : i + 7] for m, x in inputs.items()}, target[i : i + 7]) for i in range(0, 50, 7)]
+    net = model(2)
+    found = []
+    for train in ([(inputs, target)], chunks, [({m: x[::5] for m, x in inputs.items()}, target[::5])]):
+        method = PMR(part=0.2 if len(found) < 2 else 1.0)
+        method.on(net, F.cross_entropy).next_epoch(train)
+        found.append(method._prototypes)
+    for other in found[1:]:
+        assert all(torch.allclose(a, b, atol=1e-14) for a, b in zip(found[0], other, strict=True))
+
+
+def test_pmr_prototypes_move_with_momentum_and_a_class_not_found_stays() -> None:
+    net, (inputs, target) = model(2), batch(2, 40, seed=3)
+    backward = (method := PMR(momentum=0.75, part=1.0)).on(net, F.cross_entropy)
+    some = target != 1
+    backward.next_epoch([({m: x[some] for m, x in inputs.items()}, target[some])])
+    assert method._seen.tolist() == [True, False, True, True]
+    first = method._prototypes
+    many = {m: torch.cat([x, x + 1])[torch.cat([some, target != 3])] for m, x in inputs.items()}
+    backward.next_epoch([(many, target.repeat(2)[torch.cat([some, target != 3])])])
+    assert method._seen.all()
+    features = Objective(net, F.cross_entropy).features(many)["audio"]
+    labels = target.repeat(2)[torch.cat([some, target != 3])]
+    means = torch.stack([features[labels == k].mean(0) for k in range(CLASSES)])
+    expected = 0.75 * first[0] + 0.25 * means
+    expected[1] = means[1]
+    assert torch.allclose(method._prototypes[0], expected, atol=1e-14)
+    before = method._prototypes[0]
+    backward.next_epoch([({m: x[target == 0] for m, x in inputs.items()}, target[target == 0])])
+    assert torch.equal(method._prototypes[0][1:], before[1:])
+    assert not torch.equal(method._prototypes[0][0], before[0])
+
+
+def test_pmr_leaves_classes_without_prototype_out() -> None:
+    prototypes, seen = torch.randn(3, 4), torch.tensor([True, False, True])
+    feature = torch.randn(5, 4, requires_grad=True)
+    log_p = prototype_log_probability(feature, prototypes, seen)
+    kept = prototype_log_probability(feature, prototypes[[0, 2]], torch.tensor([True, True]))
+    assert torch.allclose(log_p[:, [0, 2]], kept)
+    losses, scores = prototype_losses([log_p], torch.tensor([0, 1, 1, 2, 0]), seen)
+    assert losses.item() == pytest.approx(-(kept[0, 0] + kept[3, 1] + kept[4, 0]).item() / 3, rel=1e-6)
+    (grad,) = torch.autograd.grad(losses.sum() - (log_p.exp() * log_p).sum(), feature)
+    assert grad.isfinite().all()
+    assert 0 < scores.item() < 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_pmr_compares_two_modalities_unless_extended(count: int) -> None:
+    with pytest.raises(ValueError, match="compares two modalities"):
+        PMR().on(model(count), F.cross_entropy)
+
+
+# ---- MSLR -----------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@COUNTS
+def test_mslr_with_factors_of_one_is_joint(count: int, fusion: str) -> None:
+    net, data = model(count, fusion), batch(count)
+    assert same(run(MSLR(), net, *data), run(Joint(), net, *data))
+
+
+@BOTH
+def test_mslr_paces_an_encoder_and_its_own_head(fusion: str) -> None:
+    net, data = model(3, fusion), batch(3)
+    factors = dict(zip(NAMES, (0.5, 1.0, 3.0), strict=False))
+    found, joint = (run(method, net, *data) for method in (MSLR(factors), Joint()))
+    for key, grad in joint.items():
+        owner = next((name for name in factors if f"encoders.{name}." in key or f"heads.{name}." in key), None)
+        assert torch.equal(found[key], grad * factors.get(owner or "", 1.0)), key
+
+
+def test_mslr_ratio_is_accuracy_over_the_mean_of_the_window_before() -> None:
+    net, valid = model(2), batch(2, 30, seed=99)
+    method = MSLR(window=2)
+    backward = trained(method, net, 1)
+    backward.next_epoch(valid=[valid])
+    before = [each.clone() for each in method._accuracies]
+    assert method._ratios == []
+    with torch.no_grad():
+        for weight in net.encoders["audio"].parameters():
+            weight.copy_(torch.randn_like(weight))
+    backward.next_epoch(valid=[valid])
+    frozen = copy.deepcopy(net).eval()
+    accuracy = []
+    for name in net.encoders:
+        logits = frozen.fusion.heads[name](frozen.encoders[name](valid[0][name])) + frozen.fusion.bias
+        accuracy.append(float((logits.argmax(1) == valid[1]).double().mean()))
+    expected = [now / float(then.mean()) for now, then in zip(accuracy, torch.stack(before).T, strict=True)]
+    assert method._ratios == pytest.approx(expected, rel=1e-6)
+    assert method._ratios[0] != 1.0
+    assert len(method._accuracies) == 2
+
+
+def test_mslr_keeps_its_pace_where_nothing_was_ever_right() -> None:
+    method = MSLR(window=1)
+    method._accuracies = [torch.zeros(2)]
+    method.on(model(2), F.cross_entropy).next_epoch(valid=[batch(2)])
+    assert method._ratios == [1.0, 1.0]
+
+
+def test_mslr_refuses_factors_of_unknown_modalities() -> None:
+    with pytest.raises(ValueError, match="smell"):
+        MSLR({"smell": 2.0}).on(model(2), F.cross_entropy)
+    with pytest.raises(ValueError, match="at least 0"):
+        MSLR({"audio": -1.0})
+
+
+# ---- MSES -----------------------------------------------------------------------------------------------------------
+
+
+def waiting(method: MSES, losses: list[list[float]], net: nn.Module) -> list[list[bool]]:
+    """Epochs whose held-out losses are given; which modalities have stopped after each."""
+    backward, stopped = method.on(net, F.cross_entropy), []
+    for epoch in losses:
+        method._alone = lambda *_, epoch=epoch: torch.tensor(epoch, dtype=torch.float64)  # type: ignore[method-assign]
+        backward.next_epoch(valid=[batch(2)])
+        stopped.append([waited >= method.patience for waited in method._waited])
+    return stopped
+
+
+def test_mses_stops_after_patience_epochs_without_a_lower_smoothed_loss() -> None:
+    method = MSES(patience=2, smoothing=0.6)
+    stopped = waiting(method, [[1.0, 1.0], [2.0, 0.9], [0.0, 0.8], [9.0, 0.7], [9.0, 0.6]], model(2))
+    # smoothed, first modality: 1, 1.4, .84 (better), 4.1, 6.06: two epochs without improvement
+    assert stopped == [[False, False], [False, False], [False, False], [False, False], [True, False]]
+    assert method._smooth[0] == pytest.approx(0.6 * (0.6 * 0.84 + 0.4 * 9) + 0.4 * 9)
+
+
+@BOTH
+def test_mses_puts_a_stopped_modality_back_to_its_best_epoch_and_keeps_it_there(fusion: str) -> None:
+    net, method = model(2, fusion), MSES(patience=1)
+    waiting(method, [[1.0, 1.0]], net)
+    best = copy.deepcopy(net.encoders["audio"].state_dict())
+    head = copy.deepcopy(net.fusion.heads["audio"].state_dict()) if fusion == "late" else {}
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.add_(0.1)
+    other = copy.deepcopy(net.encoders["image"].state_dict())
+    assert waiting(method, [[5.0, 0.5]], net) == [[True, False]]
+    assert same(dict(net.encoders["audio"].state_dict()), dict(best))
+    assert same(dict(net.encoders["image"].state_dict()), dict(other))
+    del method._alone  # type: ignore[method-assign]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    backward = method.on(net, F.cross_entropy)
+    for _ in range(2):
+        backward(*batch(2))
+        optimizer.step()
+        optimizer.zero_grad()
+    statistics = {key for key in best if "running" in key or "num_batches" in key}
+    moved = net.encoders["audio"].state_dict()
+    assert all(torch.equal(moved[key], best[key]) for key in best.keys() - statistics)
+    assert not torch.equal(net.encoders["image"].state_dict()["0.weight"], other["0.weight"])
+    backward.next_epoch(valid=[batch(2)])
+    assert same(dict(net.encoders["audio"].state_dict()), dict(best))
+    if fusion == "late":
+        assert same(dict(net.fusion.heads["audio"].state_dict()), dict(head))
+
+
+@BOTH
+@COUNTS
+def test_mses_is_joint_until_a_modality_stops(count: int, fusion: str) -> None:
+    net, method, data = model(count, fusion), MSES(), batch(count)
+    method.on(net, F.cross_entropy).next_epoch(valid=[data])
+    assert same(run(method, net, *data), run(Joint(), net, *data))
+
+
+def test_mses_adds_nothing_to_what_has_stopped() -> None:
+    net, method, data = model(2), MSES(patience=1), batch(2)
+    waiting(method, [[1.0, 1.0], [2.0, 0.5]], net)
+    found, joint = run(method, net, *data), run(Joint(), net, *data)
+    assert joint.keys() - found.keys() == {key for key in joint if "audio" in key}
+    assert all(torch.equal(found[key], joint[key]) for key in found)
+    assert gradients(net) == {}

@@ -229,6 +229,12 @@ def test_m_sharpness_grows_as_micro_batches_shrink() -> None:
     assert found == sorted(found)
 
 
+def test_inputs_that_are_no_tensors_go_with_every_micro_batch() -> None:
+    inputs, target = zoo.batch(2)
+    named = Landscape(objective(), [({**inputs, "source": "a string"}, target)])
+    assert m_sharpness(named, 0.05, 4).value == m_sharpness(Landscape(objective(), [(inputs, target)]), 0.05, 4).value
+
+
 def test_average_sharpness_of_a_quadratic_is_half_the_trace() -> None:
     found = [average_sharpness(bowl(seed=seed), 0.1, 8) for seed in range(60)]
     scores = torch.tensor([(one.value - 0.1**2 / 2 * float(SPECTRUM.double().sum())) / one.error for one in found])

@@ -152,7 +152,7 @@ class Landscape:
         if state is None:
             return flat(self.weights)
         named = {id(weight): name for name, weight in self.objective.bare.named_parameters()}
-        names = [named[id(weight)] for weight in self.weights]
+        names = [named.get(id(weight), "parameter of the criterion") for weight in self.weights]
         wrong = [n for n, w in zip(names, self.weights, strict=True) if n not in state or state[n].shape != w.shape]
         if wrong:
             raise ValueError(f"The checkpoint has no {wrong[0]} of the model's shape; its keys must be the model's.")
@@ -185,9 +185,9 @@ class Landscape:
         for inputs, target in self.batches:
             for start in range(0, len(target), size):
                 rows = slice(start, start + size)
+                some = {name: found[rows] if isinstance(found, Tensor) else found for name, found in inputs.items()}
                 part = copy.copy(self)
-                part.batches = (({name: tensor[rows] for name, tensor in inputs.items()}, target[rows]),)
-                part.samples, part.spent = len(target[rows]), Cost()
+                part.batches, part.samples, part.spent = ((some, target[rows]),), len(target[rows]), Cost()
                 yield part
 
     # ---- inside ---------------------------------------------------------------------------------------------------

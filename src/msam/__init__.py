@@ -15,9 +15,11 @@ from msam.attribution import Shapley, shapley
 from msam.methods.agm import AGM
 from msam.methods.base import Method
 from msam.methods.cggm import CGGM
+from msam.methods.gblending import GBlending
 from msam.methods.gnp import GNP
 from msam.methods.joint import Joint
 from msam.methods.masam import MASAM
+from msam.methods.mmcosine import MMCosine
 from msam.methods.mmpareto import MMPareto
 from msam.methods.msam import MSAM
 from msam.methods.mslr import MSES, MSLR
@@ -47,8 +49,10 @@ __all__ = [
     "Contributions",
     "EarlyFusion",
     "FusionModel",
+    "GBlending",
     "Joint",
     "LateFusion",
+    "MMCosine",
     "MMPareto",
     "Method",
     "Objective",

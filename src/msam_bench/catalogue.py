@@ -26,9 +26,17 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "msam-shapley": ("msam:MSAM", {"scope": "shapley"}),
     "msam-random": ("msam:MSAM", {"dominant": "random"}),
     "msam-weakest": ("msam:MSAM", {"dominant": "weakest"}),
+    "ogm": ("msam:OGM", {}),
+    "ogm-ge": ("msam:OGMGE", {}),
+    "agm": ("msam:AGM", {}),
+    "cggm": ("msam:CGGM", {}),
+    "mmpareto": ("msam:MMPareto", {}),
+    "masam": ("msam:MASAM", {}),
     "pmr": ("msam:PMR", {}),
     "mslr": ("msam:MSLR", {}),
     "mses": ("msam:MSES", {}),
+    "g-blending": ("msam:GBlending", {}),
+    "mmcosine": ("msam:MMCosine", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 

@@ -27,8 +27,10 @@ from msam import (
     OGMGE,
     PMR,
     SAM,
+    GBlending,
     Joint,
     Method,
+    MMCosine,
     MMPareto,
     Shapley,
     Unimodal,
@@ -73,6 +75,8 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     ),
     "mslr": lambda names: informed(MSLR({name: 0.5 + i for i, name in enumerate(names)}, window=2), names, 3),
     "mses": lambda names: informed(MSES(patience=1), names, 3),
+    "g-blending": lambda names: informed(GBlending(dict.fromkeys(names, 6), CLASSES, every=1), names, 2),
+    "mmcosine": lambda names: MMCosine(),
 }
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,
@@ -81,6 +85,7 @@ REFUSES: dict[str, Callable[[int, str], bool]] = {
     "ogm-ge-pairwise": lambda count, fusion: fusion == "early",
     "cggm-code": lambda count, fusion: fusion == "early" and count > 1,
     "pmr": lambda count, fusion: count != 2,
+    "mmcosine": lambda count, fusion: fusion == "early",
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

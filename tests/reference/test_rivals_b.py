@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam import MSES, MSLR, PMR, Joint, Method, Objective
+from msam import MSES, MSLR, PMR, FusionModel, GBlending, Joint, LateFusion, Method, MMCosine, Objective
 from msam.methods.pmr import prototype_log_probability, prototype_losses
 from msam.sets import averaged
 from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same
@@ -26,6 +26,10 @@ def by_hand(net: nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor
     torch.manual_seed(11)
     features = {name: encoder(inputs[name]) for name, encoder in net.encoders.items()}
     return features, net.fuse(features)
+
+
+def widths(count: int) -> dict[str, int]:
+    return dict.fromkeys(NAMES[:count], 6)
 
 
 def gradients_of(loss: Tensor, net: nn.Module) -> dict[str, Tensor]:
@@ -59,7 +63,9 @@ def test_means_over_a_set_count_each_sample_once() -> None:
         averaged(objective, [], lambda inputs, target: inputs["audio"].mean())
 
 
-@pytest.mark.parametrize("method", [PMR(), MSLR(), MSES()], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize(
+    "method", [PMR(), MSLR(), MSES(), GBlending({"audio": 6, "image": 6}, 4)], ids=lambda method: type(method).__name__
+)
 def test_sets_that_are_missing_are_asked_for(method: Method) -> None:
     backward = method.on(model(2), F.cross_entropy)
     with pytest.raises(ValueError, match=r"learns from .* set.*; call backward.next_epoch") as error:
@@ -313,3 +319,144 @@ def test_mses_adds_nothing_to_what_has_stopped() -> None:
     assert joint.keys() - found.keys() == {key for key in joint if "audio" in key}
     assert all(torch.equal(found[key], joint[key]) for key in found)
     assert gradients(net) == {}
+
+
+# ---- G-Blending -----------------------------------------------------------------------------------------------------
+
+
+def test_gblending_worked_number() -> None:
+    before = torch.tensor([[1.0, 1.0], [1.2, 1.3]])  # train and held-out losses of two heads
+    now = torch.tensor([[0.4, 0.8], [0.8, 1.2]])  # G = (.4, .1), dO = (.2, .1)
+    assert GBlending({"audio": 1}, 2).blended(before, now) == pytest.approx([0.5, 0.5], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gained", "overfitted", "expected"),
+    [
+        ((0.4, -0.1), (0.2, 0.1), (1, 0)),  # a loss that rose
+        ((0.0, -0.1), (0.2, 0.1), (0.5, 0.5)),  # none fell: as before
+        ((0.4, 0.4), (0.0, 0.004), (0.5, 0.5)),  # no overfitting at all counts like a hundredth
+        ((0.4, 0.2), (-0.1, 0.1), (2 / 3, 1 / 3)),  # the sign of dO does not matter
+    ],
+)
+def test_gblending_guards(gained: Any, overfitted: Any, expected: Any) -> None:
+    gained, overfitted = (torch.tensor(each, dtype=torch.float64) for each in (gained, overfitted))
+    before = torch.ones(2, 2, dtype=torch.float64)
+    now = torch.stack([1 - gained - overfitted, 1 - gained])
+    for scale in (1.0, 2.0**10):
+        found = GBlending({"audio": 1}, 2).blended(scale * before, scale * now)
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+@BOTH
+@COUNTS
+def test_gblending_against_a_literal_one(count: int, fusion: str) -> None:
+    net, (inputs, target) = model(count, fusion), batch(count)
+    method = GBlending(widths(count), CLASSES, every=1).double()
+    backward = trained(method, net, 3)
+    frozen = copy.deepcopy(net).eval()
+    weights = method._weights
+    assert sum(weights) == pytest.approx(1)
+    measured = []
+    for data in (batch(count, seed=4), batch(count, 30, seed=99)):
+        features = {name: encoder(data[0][name]) for name, encoder in frozen.encoders.items()}
+        logits = [frozen.fuse(features), *(method.heads[name](features[name]) for name in features)]
+        measured.append([F.cross_entropy(each, data[1]).item() for each in logits])
+    assert torch.allclose(method._before, torch.tensor(measured, dtype=torch.float64), atol=1e-12)
+    features, logits = by_hand(net, inputs)
+    losses = [F.cross_entropy(logits, target)]
+    losses += [F.cross_entropy(method.heads[name](features[name]), target) for name in features]
+    expected = gradients_of(sum(w * loss for w, loss in zip(weights, losses, strict=True)), net)
+    net.zero_grad()
+    torch.manual_seed(11)
+    backward(inputs, target)
+    found = gradients(net)
+    assert close(found, {key: expected.get(key, torch.zeros_like(grad)) for key, grad in found.items()}, 1e-12)
+
+
+@BOTH
+@COUNTS
+def test_gblending_with_all_weight_on_the_fused_loss_is_joint(count: int, fusion: str) -> None:
+    net, data = model(count, fusion), batch(count)
+    method = GBlending(widths(count), CLASSES, weights={"fused": 1.0})
+    assert same(run(method, net, *data), run(Joint(), net, *data))
+    method.on(net, F.cross_entropy).next_epoch()
+    assert method._weights == [1.0, *[0.0] * count]
+
+
+def test_gblending_measures_every_so_many_epochs_from_even_weights() -> None:
+    net, method = model(2), GBlending(widths(2), CLASSES, every=2)
+    backward, seen = method.on(net, F.cross_entropy), []
+    for epoch in range(4):
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.mul_(0.8)
+        backward.next_epoch([batch(2, seed=1)], [batch(2, seed=2)])
+        seen.append((epoch, method._weights))
+    assert seen[0][1] == seen[1][1] == pytest.approx([1 / 3] * 3)
+    assert seen[2][1] == seen[3][1] != seen[1][1]
+
+
+@pytest.mark.parametrize("wrong", [{"weights": {"smell": 1.0}}, {"weights": {"audio": -1.0}}, {"every": 0}])
+def test_gblending_refuses_what_makes_no_sense(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="found"):
+        GBlending(widths(2), CLASSES, **wrong)
+
+
+# ---- MMCosine -------------------------------------------------------------------------------------------------------
+
+
+@COUNTS
+def test_mmcosine_against_a_literal_one(count: int) -> None:
+    net, (inputs, target) = model(count), batch(count)
+    method = MMCosine(scale=7.0)
+
+    def logits_of(features: dict[str, Tensor]) -> Tensor:
+        total = 0
+        for name, feature in features.items():
+            weight = net.fusion.heads[name].weight
+            total = total + torch.stack([F.cosine_similarity(feature, row[None]) for row in weight], 1)
+        return 7 * total
+
+    features, _ = by_hand(net, inputs)
+    found = run(method, net, inputs, target)
+    assert close(found, gradients_of(F.cross_entropy(logits_of(features), target), net), 1e-12)
+    assert "fusion.bias" not in found
+    net.eval()
+    expected = logits_of({name: encoder(inputs[name]) for name, encoder in net.encoders.items()})
+    net.train()
+    assert torch.allclose(method.on(net, F.cross_entropy).predict(inputs), expected, atol=1e-12)
+
+
+def test_mmcosine_does_not_see_lengths() -> None:
+    net, data = model(2), batch(2)
+    longer = copy.deepcopy(net)
+    with torch.no_grad():
+        longer.fusion.heads["audio"].weight.mul_(100)
+    first, second = (run(MMCosine(), each, *data) for each in (net, longer))
+    assert close(*({k: g for k, g in each.items() if "encoders" in k} for each in (first, second)), 1e-12)
+
+
+class Unit(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.normalize(inputs)
+
+
+def test_mmcosine_of_unit_vectors_is_joint() -> None:
+    encoders = {name: nn.Sequential(nn.Linear(width, 6), Unit()) for name, width in (("audio", 5), ("image", 7))}
+    net = FusionModel(encoders, LateFusion(widths(2), CLASSES)).double()
+    with torch.no_grad():
+        net.fusion.bias.zero_()
+        for head in net.fusion.heads.values():
+            head.weight.copy_(F.normalize(head.weight))
+    found, joint = (run(method, net, *batch(2)) for method in (MMCosine(scale=1.0), Joint()))
+    assert close(*({k: g for k, g in each.items() if "encoders" in k} for each in (found, joint)), 1e-12)
+
+
+def test_mmcosine_needs_linear_heads() -> None:
+    with pytest.raises(ValueError, match=r"MMCosine needs .*additive fusion"):
+        MMCosine().on(model(2, "early"), F.cross_entropy)
+    net = model(2)
+    net.fusion.heads["audio"] = nn.Sequential(nn.Linear(6, CLASSES))
+    with pytest.raises(ValueError, match=r"one nn.Linear a modality .*audio"):
+        MMCosine().on(net, F.cross_entropy)

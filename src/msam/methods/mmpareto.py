@@ -16,7 +16,7 @@ from msam.types import Gradients, Inputs, Outcome
 
 
 class MMPareto(Method):
-    """Pareto integration of multimodal and unimodal gradients (Wei and Hu 2024, arXiv 2405.17730, Algorithm 1).
+    """Pareto integration of multimodal and unimodal gradients (Wei and Hu 2024, arXiv 2405.17730).
 
     With `l_0` the fused loss, `l_m` that of a linear classifier on encoder m, and `a`, `b` their gradients there:
 

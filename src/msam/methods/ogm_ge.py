@@ -14,7 +14,7 @@ from msam.types import Inputs, Outcome
 
 
 class OGM(Method):
-    """The leading encoder's gradient is shrunk (Peng et al. 2022, arXiv 2203.15332, Equations 6 to 10).
+    """The leading encoder's gradient is shrunk (Peng et al. 2022, arXiv 2203.15332).
 
     With `z_m` the additive part of the logits that comes from modality m (bias shared equally) and `s_m` the mean
     probability that it alone gives the true class:
@@ -126,7 +126,7 @@ class OGM(Method):
 
 
 class OGMGE(OGM):
-    """OGM with generalisation enhancement: Gaussian noise on what it modulates (Peng et al. 2022, Equations 11 to 13).
+    """OGM with generalisation enhancement: Gaussian noise on what it modulates (arXiv 2203.15332).
 
         g_m <- k_m g_m + xi,   xi ~ N(0, std(g_m)^2)   elementwise, tensor by tensor
 

@@ -19,15 +19,15 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from msam import EarlyFusion, FusionModel, LateFusion, shapley
+from msam import shapley
 from msam.coalition import lattice
 from msam.metrics import CoalitionAccuracy, overfitting_gap
 
 from . import checkpoint, data, runs
-from .backbones import encoder
 from .catalogue import build
 from .config import RunConfig
 from .epoch import Epoch
+from .restore import model_of
 
 if TYPE_CHECKING:
     from msam.methods.base import Backward
@@ -74,7 +74,7 @@ class _Run:
         self.fabric = Fabric(accelerator="cpu", devices=1)
         torch.manual_seed(config.seed)
         widths, classes = dict.fromkeys(self.dataset.modalities, config.features), len(self.dataset.classes)
-        model = self._model(widths, classes)
+        model = model_of(config, self.dataset)
         method = build(config.method, widths, classes)
         parameters = [*model.parameters(), *method.parameters()]
         self.model, self.optimizer = self.fabric.setup(model, _optimizer(config, parameters))
@@ -280,12 +280,6 @@ class _Run:
         about = {"status": status, "data": described, "environment": runs.environment()}
         parts_of_run = {"summary": {}, "timing": {"seconds": self.seconds}, **about, **more}
         runs.write_run(self.folder, self.config, **parts_of_run)
-
-    def _model(self, widths: dict[str, int], classes: int) -> nn.Module:
-        config, shapes = self.config, self.dataset.shapes
-        encoders = {name: encoder(shape, config.features, config.hidden) for name, shape in shapes.items()}
-        fusion = LateFusion(widths, classes) if config.fusion == "late" else EarlyFusion(widths, classes, config.trunk)
-        return FusionModel(encoders, fusion)
 
 
 class _Again:

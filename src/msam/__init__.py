@@ -19,6 +19,7 @@ from msam.methods.gblending import GBlending
 from msam.methods.gnp import GNP
 from msam.methods.joint import Joint
 from msam.methods.masam import MASAM
+from msam.methods.mla import MLA
 from msam.methods.mmcosine import MMCosine
 from msam.methods.mmpareto import MMPareto
 from msam.methods.msam import MSAM
@@ -39,6 +40,7 @@ __all__ = [
     "CGGM",
     "GNP",
     "MASAM",
+    "MLA",
     "MSAM",
     "MSES",
     "MSLR",

@@ -37,6 +37,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mses": ("msam:MSES", {}),
     "g-blending": ("msam:GBlending", {}),
     "mmcosine": ("msam:MMCosine", {}),
+    "mla": ("msam:MLA", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 

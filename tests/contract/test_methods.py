@@ -20,6 +20,7 @@ from msam import (
     CGGM,
     GNP,
     MASAM,
+    MLA,
     MSAM,
     MSES,
     MSLR,
@@ -77,6 +78,7 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "mses": lambda names: informed(MSES(patience=1), names, 3),
     "g-blending": lambda names: informed(GBlending(dict.fromkeys(names, 6), CLASSES, every=1), names, 2),
     "mmcosine": lambda names: MMCosine(),
+    "mla": lambda names: informed(MLA(dict.fromkeys(names, 6), CLASSES), names),
 }
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,
@@ -86,6 +88,7 @@ REFUSES: dict[str, Callable[[int, str], bool]] = {
     "cggm-code": lambda count, fusion: fusion == "early" and count > 1,
     "pmr": lambda count, fusion: count != 2,
     "mmcosine": lambda count, fusion: fusion == "early",
+    "mla": lambda count, fusion: fusion == "early",
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

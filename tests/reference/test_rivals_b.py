@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam import MSES, MSLR, PMR, FusionModel, GBlending, Joint, LateFusion, Method, MMCosine, Objective
+from msam import MLA, MSES, MSLR, PMR, FusionModel, GBlending, Joint, LateFusion, Method, MMCosine, Objective
 from msam.methods.pmr import prototype_log_probability, prototype_losses
 from msam.sets import averaged
 from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same
@@ -460,3 +460,96 @@ def test_mmcosine_needs_linear_heads() -> None:
     net.fusion.heads["audio"] = nn.Sequential(nn.Linear(6, CLASSES))
     with pytest.raises(ValueError, match=r"one nn.Linear a modality .*audio"):
         MMCosine().on(net, F.cross_entropy)
+
+
+# ---- MLA ------------------------------------------------------------------------------------------------------------
+
+
+def mla(count: int, **options: Any) -> MLA:
+    return MLA(widths(count), CLASSES, **options).double()
+
+
+def test_mla_worked_number() -> None:
+    found = MLA({"audio": 2}, 3).turned(torch.eye(2), torch.tensor([1.0, 0.0]))
+    expected = torch.diag(torch.tensor([1 - 1 / 1.1, 1.0]))
+    assert torch.allclose(found, expected / math.hypot(1 - 1 / 1.1, 1), atol=1e-7)
+    assert torch.allclose(MLA({"audio": 1}, 3).turned(torch.eye(1), torch.ones(1)), torch.eye(1))  # trivial
+
+
+def test_mla_divides_by_a_number_not_a_matrix() -> None:
+    mean, start = torch.tensor([1.0, 2.0]), torch.tensor([[2.0, 0.5], [0.5, 1.0]])
+    q = start @ mean
+    expected = start - q[:, None] * q[None, :] / (0.1 + float(mean @ q))
+    found = MLA({"audio": 2}, 3).turned(start, mean)
+    assert torch.allclose(found, expected / expected.norm(), atol=1e-6)
+    assert torch.allclose(found, found.T)
+
+
+@COUNTS
+def test_mla_against_a_literal_one_over_two_epochs(count: int) -> None:
+    net, method = model(count), mla(count)
+    copied, head = copy.deepcopy(net), copy.deepcopy(method.head)
+    backward = method.on(net, F.cross_entropy)
+    projection, length, seed = torch.eye(6, dtype=torch.float64), 0, 0
+    for batches in (3, 2):
+        for position in range(batches):
+            data = batch(count, seed=seed)
+            seed += 1
+            for module in (net, method):
+                module.zero_grad()
+            torch.manual_seed(11)
+            backward(*data)
+            features, logits = by_hand(copied, data[0])
+            weight, bias, expected = 0.0, 0.0, {}
+            for name, feature in features.items():
+                loss = F.cross_entropy(head(feature), data[1])
+                own = gradients_of(loss, copied)
+                expected |= {key: grad for key, grad in own.items() if f"encoders.{name}." in key}
+                r = feature.detach().mean(0)[:, None]
+                q = projection @ r
+                alpha = 0.1 ** (1 + (position / length if length else 0))
+                projection = projection - q @ q.T / (alpha + (r.T @ q).item())
+                projection = projection / projection.norm()
+                grads = torch.autograd.grad(loss, [head.weight, head.bias], retain_graph=True)
+                weight, bias = weight + grads[0] @ projection.T, bias + grads[1]
+            fused = gradients_of(F.cross_entropy(logits, data[1]), copied)
+            expected |= {key: grad for key, grad in fused.items() if "encoders." not in key}
+            assert close(gradients(net), expected, 1e-12)
+            assert close(gradients(method), {"head.weight": weight, "head.bias": bias}, 1e-12)
+        backward.next_epoch()
+        length = batches
+    assert torch.allclose(method.projection, projection, atol=1e-12)
+
+
+def test_mla_predicts_by_certainty() -> None:
+    net, method, (inputs, _) = model(3), mla(3), batch(3)
+    backward = method.on(net, F.cross_entropy)
+    net.eval()
+    logits = [method.head(encoder(inputs[name])) for name, encoder in net.encoders.items()]
+    net.train()
+    entropies = [torch.distributions.Categorical(logits=each).entropy() for each in logits]
+    largest = torch.stack(entropies).amax(0)
+    shares = [(largest - entropy).exp() for entropy in entropies]
+    expected = sum((s / sum(shares))[:, None] * each for s, each in zip(shares, logits, strict=True))
+    assert torch.allclose(backward.predict(inputs), expected, atol=1e-12)
+    method.dynamic = False
+    assert torch.allclose(backward.predict(inputs), sum(logits) / 3, atol=1e-12)
+
+
+def test_mla_counts_one_backward_of_each_encoder() -> None:
+    backward = mla(3).on(model(3), F.cross_entropy)
+    backward(*batch(3))
+    counts = backward.objective.counts
+    assert (counts.forwards, counts.backwards) == (1, 2)
+    assert set(counts.encoder_backwards.values()) == {1}
+
+
+def test_mla_refuses_features_of_different_widths_and_fusions_it_has_no_use_for() -> None:
+    with pytest.raises(ValueError, match="features of one width"):
+        MLA({"audio": 3, "image": 4}, 2)
+    with pytest.raises(ValueError, match=r"MLA needs .*additive fusion"):
+        mla(2).on(model(2, "early"), F.cross_entropy)
+    with pytest.raises(ValueError, match="give `widths` for these"):
+        mla(2).on(model(3), F.cross_entropy)
+    with pytest.raises(ValueError, match="expects 5 features"):
+        MLA(dict.fromkeys(NAMES[:2], 5), CLASSES).on(model(2), F.cross_entropy)(*batch(2))

@@ -38,6 +38,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "g-blending": ("msam:GBlending", {}),
     "mmcosine": ("msam:MMCosine", {}),
     "mla": ("msam:MLA", {}),
+    "reconboost": ("msam:ReconBoost", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 

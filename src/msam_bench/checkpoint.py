@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as archive
 from torch import Tensor
@@ -70,8 +69,3 @@ def _decode(node: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
             return tuple(_decode(inner, tensors) for inner in value)
         case _:
             return value
-
-
-def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A copy of a flat state dict that later training does not change."""
-    return {name: tensor.detach().clone() for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +148,8 @@ class _Run:
     def _keep_best(self, valid: tuple[float, float]) -> None:
         score = (valid[0], -valid[1]) if self.config.select == "best" else (float(self.epoch), 0.0)
         if score > tuple(self.best["score"]):
-            model, method = checkpoint.copied(self.model.state_dict()), self.method.state_dict()
-            self.best = {"score": score, "epoch": self.epoch, "model": model, "method": method}
+            weights = deepcopy({"model": self.model.state_dict(), "method": self.method.state_dict()})
+            self.best = {"score": score, "epoch": self.epoch, **weights}
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):

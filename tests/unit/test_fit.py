@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench import fit, runs
+from msam_bench import checkpoint, fit, runs
 from msam_bench.config import RunConfig, resolve
 from msam_bench.data import source
+from zoo import same
 
 SHORT = {"epochs": 3, "batch_size": 64}
 
@@ -161,3 +162,15 @@ def test_progress_is_told_after_every_epoch(tmp_path: Path) -> None:
     calls: list[int] = []
     fit.run(config("joint"), tmp_path, calls.append)
     assert calls == [1, 2, 3]
+
+
+def test_the_selected_epoch_is_kept_whole_also_the_method(tmp_path: Path) -> None:
+    """A method's own classifiers go on training after the best epoch; what is tested is as it was then."""
+    record = fit.run(config("mmpareto", epochs=6, lr=0.2), tmp_path)
+    best, last = (checkpoint.load(record.folder / name) for name in ("best.ckpt", "last.ckpt"))
+    assert same(best["method"], last["best"]["method"])
+    if record.summary["epoch"] < 6:
+        assert not same(best["method"], last["method"])
+    shorter = fit.run(config("mmpareto", epochs=6, lr=0.2, select="last"), tmp_path)
+    whole = checkpoint.load(shorter.folder / "last.ckpt")
+    assert same(whole["best"]["method"], whole["method"])

@@ -26,6 +26,7 @@ from msam.methods.msam import MSAM
 from msam.methods.mslr import MSES, MSLR
 from msam.methods.ogm_ge import OGM, OGMGE
 from msam.methods.pmr import PMR
+from msam.methods.reconboost import ReconBoost
 from msam.methods.sam import ASAM, SAM
 from msam.methods.unimodal import Unimodal
 from msam.model import EarlyFusion, FusionModel, LateFusion
@@ -59,6 +60,7 @@ __all__ = [
     "Method",
     "Objective",
     "Outcome",
+    "ReconBoost",
     "Shapley",
     "Unimodal",
     "shapley",

@@ -33,6 +33,7 @@ from msam import (
     Method,
     MMCosine,
     MMPareto,
+    ReconBoost,
     Shapley,
     Unimodal,
 )
@@ -79,6 +80,8 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "g-blending": lambda names: informed(GBlending(dict.fromkeys(names, 6), CLASSES, every=1), names, 2),
     "mmcosine": lambda names: MMCosine(),
     "mla": lambda names: informed(MLA(dict.fromkeys(names, 6), CLASSES), names),
+    "reconboost": lambda names: ReconBoost(boost=1, rectify=1),
+    "reconboost-paper": lambda names: informed(ReconBoost(boost=1, rectify=0, faithful="paper"), names),
 }
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,
@@ -89,6 +92,8 @@ REFUSES: dict[str, Callable[[int, str], bool]] = {
     "pmr": lambda count, fusion: count != 2,
     "mmcosine": lambda count, fusion: fusion == "early",
     "mla": lambda count, fusion: fusion == "early",
+    "reconboost": lambda count, fusion: fusion == "early",
+    "reconboost-paper": lambda count, fusion: fusion == "early",
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

@@ -11,8 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam import MLA, MSES, MSLR, PMR, FusionModel, GBlending, Joint, LateFusion, Method, MMCosine, Objective
+from msam import (
+    MLA,
+    MSES,
+    MSLR,
+    PMR,
+    FusionModel,
+    GBlending,
+    Joint,
+    LateFusion,
+    Method,
+    MMCosine,
+    Objective,
+    ReconBoost,
+)
 from msam.methods.pmr import prototype_log_probability, prototype_losses
+from msam.methods.reconboost import additive_parts
 from msam.sets import averaged
 from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same
 
@@ -553,3 +567,106 @@ def test_mla_refuses_features_of_different_widths_and_fusions_it_has_no_use_for(
         mla(2).on(model(3), F.cross_entropy)
     with pytest.raises(ValueError, match="expects 5 features"):
         MLA(dict.fromkeys(NAMES[:2], 5), CLASSES).on(model(2), F.cross_entropy)(*batch(2))
+
+
+# ---- ReconBoost -----------------------------------------------------------------------------------------------------
+
+
+def at_epoch(method: ReconBoost, epoch: int) -> ReconBoost:
+    method.set_extra_state({"epoch": epoch})
+    return method
+
+
+@COUNTS
+def test_reconboost_parts_add_up_to_the_logits(count: int) -> None:
+    net, data = model(count), batch(count)
+    objective = Objective(net, F.cross_entropy)
+    live = objective.forward(*data)
+    parts = additive_parts(objective, live, data[0])
+    assert torch.allclose(parts.sum(0), live.logits, atol=1e-13)
+    assert torch.allclose(parts, objective.parts(live), atol=1e-13)
+
+
+@COUNTS
+@pytest.mark.parametrize("faithful", ["code", "paper"])
+def test_reconboost_against_a_literal_one(count: int, faithful: Any) -> None:
+    net, (inputs, target) = model(count), batch(count, 7)  # any batch size will do
+    features, logits = by_hand(net, inputs)
+    heads, bias = net.fusion.heads, net.fusion.bias
+    parts = {name: heads[name](feature) + bias / count for name, feature in features.items()}
+    for epoch in range(6):
+        stage, rectifying = divmod(epoch, 2)
+        name = NAMES[stage % count]
+        found = run(at_epoch(ReconBoost(3.0, 0.5, boost=1, rectify=1, faithful=faithful), epoch), net, inputs, target)
+        if rectifying:
+            assert close(found, gradients_of(F.cross_entropy(logits, target), net), 1e-13)
+            continue
+        others = sum((part.detach() for other, part in parts.items() if other != name), torch.zeros(7, CLASSES))
+        p, q = parts[name].softmax(1), others.softmax(1)
+        onehot = F.one_hot(target, CLASSES)
+        terms = -3.0 * onehot * p.log() + 0.5 * onehot * q * p.log()
+        loss = terms.mean() if faithful == "code" else terms.sum(1).mean()
+        if faithful == "paper" and stage:
+            before = parts[NAMES[(stage - 1) % count]].detach().softmax(1)
+            loss = loss + 0.5 * F.mse_loss(p, before)
+        expected = gradients_of(loss, net)
+        mine = {key for key in expected if f"encoders.{name}." in key or f"heads.{name}." in key} | {"fusion.bias"}
+        assert close(found, {key: expected[key] for key in mine}, 1e-13)
+
+
+def test_reconboost_code_divides_by_classes_and_has_no_memory() -> None:
+    net, data = model(2), batch(2)
+    code, paper, forgetful = (
+        run(at_epoch(ReconBoost(boost=1, rectify=0, **options), 1), net, *data)
+        for options in ({}, {"faithful": "paper"}, {"faithful": "paper", "memory": 0.0})
+    )
+    inert = run(at_epoch(ReconBoost(boost=1, rectify=0, memory=9.0), 1), net, *data)
+    assert same(code, inert)
+    assert close({key: CLASSES * grad for key, grad in code.items()}, forgetful, 1e-13)
+    assert not close(paper, forgetful, 1e-4)
+
+
+def test_reconboost_takes_turns_by_epochs() -> None:
+    backward = ReconBoost(boost=2, rectify=1).on(model(2), F.cross_entropy)
+    seen = []
+    for _ in range(7):
+        notes = backward(*batch(2)).notes
+        seen.append((notes["stage"], notes.get("boosted", "all")))
+        backward.next_epoch()
+    turns = ["audio", "audio", "all", "image", "image", "all", "audio"]
+    assert seen == list(zip([0, 0, 0, 1, 1, 1, 2], turns, strict=True))
+    counts = backward.objective.counts
+    assert counts.backwards == 7
+    assert counts.encoder_backwards == {"audio": 5, "image": 4}
+
+
+@COUNTS
+def test_reconboost_without_boosting_is_joint(count: int) -> None:
+    net, data = model(count), batch(count)
+    assert same(run(at_epoch(ReconBoost(boost=0), 5), net, *data), run(Joint(), net, *data))
+
+
+def test_reconboost_leaves_the_others_weights_alone() -> None:
+    net = model(3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    backward = ReconBoost(boost=1, rectify=0).on(net, F.cross_entropy)
+    for name in NAMES[:3]:
+        before = copy.deepcopy(dict(net.named_parameters()))
+        for seed in range(2):
+            backward(*batch(3, seed=seed))
+            optimizer.step()
+            optimizer.zero_grad()
+        changed = {key for key, weight in net.named_parameters() if (weight != before[key]).any()}
+        assert {part for key in changed for part in key.split(".") if part in NAMES} == {name}
+        backward.next_epoch()
+
+
+@pytest.mark.parametrize("wrong", [{"boost": 0, "rectify": 0}, {"w1": 1.0, "w2": 2.0}, {"faithful": "both"}])
+def test_reconboost_refuses_what_makes_no_sense(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="found"):
+        ReconBoost(**wrong)
+
+
+def test_reconboost_refuses_a_shared_fusion() -> None:
+    with pytest.raises(ValueError, match=r"ReconBoost needs .*additive fusion"):
+        ReconBoost().on(model(2, "early"), F.cross_entropy)

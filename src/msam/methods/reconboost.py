@@ -1,0 +1,133 @@
+"""ReconBoost: the modalities take turns, each learning what the others get wrong; then all are rectified together."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.objective import Objective, Pass
+from msam.types import Inputs, Outcome
+
+
+class ReconBoost(Method):
+    """Modality-alternating boosting with reconcilement (Hua et al. 2024, arXiv 2405.09321).
+
+    With `f_m` the additive part of the logits that comes from modality m (bias shared equally), and `F = sum_m f_m`,
+    stage s is the turn of modality `m = s mod M`:
+
+        boost epochs     p = softmax(f_m),  q = softmax(sum of the others' f, held constant)
+                         loss = mean of -(w1 - w2 q[y]) log p[y]        encoder and head of m only
+        rectify epochs   loss = l(F)                                    everything
+
+    so that a sample the others already know counts less. The stage is known from the number of epochs that have ended
+    (`next_epoch`).
+
+    `faithful="code"` (the default: w1 and w2 were chosen with it) also divides the boosting loss by the number of
+    classes, because the authors' code averages over classes too. The paper's memory consolidation has no effect in
+    the code, where both of its sides are constants; with `faithful="paper"` it acts,
+    `+ memory mean((p - p_before)^2)`, the prediction of the modality whose turn was before held constant.
+
+    Deviations. The authors make new optimizers at each phase; what stands in for `loss.backward()` cannot, so momentum
+    lives on from phase to phase. Weights that have no part in a phase receive no gradient, and PyTorch's optimizers
+    pass over them. In the authors' networks the modalities share a head, and a trained rate, 1 at first, multiplies F;
+    here the heads are the model's own, and the rate is 1. They start from encoders trained alone, and count stages, up
+    to a thousand, instead of epochs: compare at equal numbers of gradients. A shared fusion has no parts f_m; a model
+    that has one is refused, although the M-SAM paper lists such results. The boosting loss is in units of the criterion
+    (`Objective.unit`).
+
+    Passes a batch: 1 forward, 1 backward; while boosting, the backward is into one encoder, and M + 1 passes of the
+    fusion are added.
+
+    Limits: `boost=0` is joint training.
+
+    Args:
+        w1: weight of the likelihood, at least 0; 5 on CREMA-D, 4 on AVE, 1 on MOSEI.
+        w2: by how much samples that the others know count less, at least 0 and at most w1; 1, and 0.25 on MOSEI.
+        boost: epochs of a stage that train one modality.
+        rectify: epochs of a stage that train everything.
+        faithful: see above.
+        memory: weight of the memory term, for `faithful="paper"`; 0.5 in the code.
+
+    Raises:
+        ValueError: if an argument is out of its range, or a stage has no epoch.
+    """
+
+    needs = frozenset({"separate_encoders", "additive_fusion"})
+
+    def __init__(
+        self,
+        w1: float = 5.0,
+        w2: float = 1.0,
+        boost: int = 4,
+        rectify: int = 4,
+        faithful: Literal["code", "paper"] = "code",
+        memory: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.w1, self.w2 = in_range("w1", w1, 0), in_range("w2", w2, 0, w1)
+        self.boost, self.rectify = int(in_range("boost", boost, 0)), int(in_range("rectify", rectify, 0))
+        if not self.boost + self.rectify:
+            raise ValueError("A stage of ReconBoost has at least one epoch, found boost=0 and rectify=0.")
+        self.faithful, self.memory = one_of("faithful", faithful, ("code", "paper")), in_range("memory", memory, 0)
+        self._epoch = 0
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient of the phase at hand."""
+        stage, epoch = divmod(self._epoch, self.boost + self.rectify)
+        if epoch >= self.boost:
+            return objective.descend(inputs, target).outcome(stage=float(stage))
+        turn = stage % len(objective.encoders)
+        live = objective.forward(inputs, target, local=True)
+        class_indices(self, live.logits, target)
+        parts = additive_parts(objective, live, inputs)
+        loss = objective.unit(live.logits, target) * self.boosting(parts, target, turn, stage > 0)
+        block = _block(objective, turn)
+        objective.deposit(objective.gradients(loss, block))
+        objective.share_gradients(block)
+        return live.outcome(stage=float(stage), boosted=list(objective.encoders)[turn])
+
+    def boosting(self, parts: Tensor, target: Tensor, turn: int, remembers: bool) -> Tensor:
+        """The loss of one modality's turn, from parts `[modalities, batch, classes]`."""
+        own, fixed = parts[turn], parts.detach()
+        log_p, q = own.log_softmax(-1), (fixed.sum(0) - fixed[turn]).softmax(-1)
+        known = q.gather(1, target[:, None])[:, 0]
+        loss = ((self.w1 - self.w2 * known) * F.nll_loss(log_p, target, reduction="none")).mean()
+        if self.faithful == "code":
+            return loss / own.shape[-1]
+        if remembers:
+            loss = loss + self.memory * (log_p.exp() - fixed[turn - 1].softmax(-1)).square().mean()
+        return loss
+
+    def next_epoch(self, objective: Objective, train: Any = None, valid: Any = None) -> None:
+        """Moves on in the stages."""
+        self._epoch += 1
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The number of epochs that have ended, for `state_dict`."""
+        return {"epoch": self._epoch}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._epoch = state["epoch"]
+
+
+def additive_parts(objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
+    """`f_m`, with their graph, `[modalities, batch, classes]`: they sum to the logits.
+
+    What an additive fusion makes of m alone has the constant part of all modalities in it; each keeps an equal share.
+    """
+    count = len(objective.encoders)
+    masks = torch.cat([torch.eye(count, dtype=torch.bool), torch.zeros(1, count, dtype=torch.bool)])
+    logits = objective.coalitions(live, inputs, masks, "zero-feature")
+    return logits[:-1] - (1 - 1 / count) * logits[-1]
+
+
+def _block(objective: Objective, turn: int) -> list[Tensor]:
+    """All weights but those of the other modalities' encoders and heads."""
+    head = getattr(objective.bare, "heads", None) is not None
+    others = {w for i, m in enumerate(objective.encoders) if i != turn for w in objective.parameters(m, head=head)}
+    return [weight for weight in objective.parameters() if weight not in others]

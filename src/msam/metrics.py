@@ -1,5 +1,7 @@
 """What is measured of a trained model: free functions, and small accumulators over batches.
 
+Example::
+
     counter = CoalitionAccuracy(modalities, lattice(2))
     for inputs, target in loader:
         counter.update(objective.coalition_logits(inputs, counter.masks, "zero-input"), target)

@@ -409,6 +409,7 @@ class Objective:
         wrapper = self._data_parallel
         if wrapper is None or not wrapper.require_backward_grad_sync:
             return
+        wrapper.require_forward_param_sync = True  # as after a pass of its own: buffers are spread before the next one
         weights = self.parameters() if weights is None else weights
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         if not gradients:

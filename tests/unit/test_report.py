@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench import charts, report
+from msam_bench import report
 from msam_bench.report import compare, write_report
+from msam_bench.reporting import charts, disk
+from msam_bench.reporting.charts import curves, modalities
 
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
 METHODS = ("joint", "sam", "gnp", "msam", "msam-encoder")
@@ -369,7 +371,7 @@ def test_long_runs_of_many_methods_are_thinned_to_fit():
 
 
 def test_bands_stay_within_what_was_seen():
-    mean, low, high = charts._band([0.9, 1.0, 1.0])
+    mean, low, high = curves._band([0.9, 1.0, 1.0])
     assert (mean, low, high) == (pytest.approx(2.9 / 3), pytest.approx(2.9 / 3 - 0.1 / 3**0.5), 1.0)
 
 
@@ -386,9 +388,9 @@ def test_forty_two_methods_look_different():
 
 
 def test_a_coalition_is_named_by_who_is_absent_where_that_is_shorter():
-    assert charts._short("fou+fac+kar+pix+zer+mor", VIEWS) == "all 6"
-    assert charts._short("fac+kar+pix+zer+mor", VIEWS) == "all but fou"
-    assert charts._short("fou", VIEWS) == "fou"
+    assert modalities._short("fou+fac+kar+pix+zer+mor", VIEWS) == "all 6"
+    assert modalities._short("fac+kar+pix+zer+mor", VIEWS) == "all but fou"
+    assert modalities._short("fou", VIEWS) == "fou"
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(page, tmp_path):
@@ -406,7 +408,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        report._write(tmp_path / "report.html", "after")
+        disk.write(tmp_path / "report.html", "after")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "before")]
 
 
@@ -416,11 +418,11 @@ def test_scripts_are_kept_for_the_next_report_and_do_without_a_cache(tmp_path, m
     calls = []
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: calls.append(snippet) or "draw('</script>')")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert report._vega() == report._vega() == "draw('<\\/script>')"
+    assert disk.vega() == disk.vega() == "draw('<\\/script>')"
     assert len(calls) == 1
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert report._vega() == "draw('<\\/script>')"
+    assert disk.vega() == "draw('<\\/script>')"
 
 
 def test_importing_the_report_is_cheap():

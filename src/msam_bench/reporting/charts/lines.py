@@ -1,0 +1,55 @@
+"""Lines over epochs, with a band each where there is room for bands.
+
+lines("Overfitting gap", curves(groups, "tau"), methods, Axes("Epoch", "tau (ratio)", digits=3))
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msam_bench.reporting.charts.curves import Series
+from msam_bench.reporting.charts.drawing import TICKS, Axes, Figure, base_chart, colour, dash, finished, room_around
+from msam_bench.reporting.charts.palette import Look
+
+MOST_BANDS = 8  # lines with a band each, bands are left out above
+
+
+def lines(title: str, series: Mapping[str, Series], drawn: Sequence[Look], axes: Axes) -> Figure:
+    """Draws lines over epochs, with a band of one standard deviation where there is room for bands."""
+    import altair as alt
+
+    drawn = [look for look in drawn if look.name in series]
+    banded = len(drawn) <= MOST_BANDS
+    rows = _rows(series, banded)
+    epochs = [row["x"] for row in rows]
+    single = min(epochs) == max(epochs)
+    x = alt.X("x:Q", title=axes.x).scale(nice=False, zero=False, padding=0)
+    domain = axes.domain or room_around([row[key] for row in rows for key in ("y", "lo", "hi") if key in row])
+    y = alt.Y("y:Q", title=axes.y).scale(alt.Scale(zero=False, domain=domain or alt.Undefined))
+    base = base_chart().encode(x.axis(tickMinStep=1, format="d", tickCount=alt.ExprRef(TICKS)), colour(drawn))
+    tips = [alt.Tooltip("g:N", title="name"), alt.Tooltip("x:Q", title="epoch"), alt.Tooltip("y:Q", title="mean")]
+    point = alt.OverlayMarkDef(opacity=1 if single else 0, size=70) if single or len(rows) <= 1000 else False
+    layers: list[alt.Chart] = [base.mark_line(strokeWidth=2, point=point).encode(y, dash(drawn), tooltip=tips)]
+    if banded:
+        layers.insert(0, base.mark_area(opacity=0.11).encode(alt.Y("lo:Q").scale(zero=False), alt.Y2("hi:Q")))
+    header, numbers = _milestones(series, axes.digits)
+    ends = [f"{look.name} {series[look.name].points[-1][1]:.{axes.digits}f}" for look in drawn]
+    text = f"{axes.y} at the last epoch: {', '.join(ends)}."
+    return Figure(title, finished(rows, 260, *layers), text, header, numbers, tuple(drawn))
+
+
+def _rows(series: Mapping[str, Series], banded: bool) -> list[dict[str, Any]]:
+    """Gives the rows of all lines, with the ends of their bands where bands are drawn."""
+    return [
+        {"g": name, "x": x, "y": round(y, 4), **({"lo": round(lo, 4), "hi": round(hi, 4)} if banded else {})}
+        for name, s in series.items()
+        for x, y, lo, hi in s.points
+    ]
+
+
+def _milestones(series: Mapping[str, Series], digits: int) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Gives the means at up to seven epochs, evenly spread, as a table."""
+    epochs = sorted({p[0] for s in series.values() for p in s.points})
+    chosen = [epochs[round(i * (len(epochs) - 1) / 6)] for i in range(7)] if len(epochs) > 7 else epochs
+    means = {name: {p[0]: f"{p[1]:.{digits}f}" for p in s.points} for name, s in series.items()}
+    rows = tuple((name, *(means[name].get(epoch, "–") for epoch in chosen)) for name in series)
+    return ("epoch", *(f"{epoch:g}" for epoch in chosen)), rows

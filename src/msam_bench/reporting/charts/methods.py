@@ -1,0 +1,135 @@
+"""The sections that hold methods against each other: differences, seed by seed, and what the accuracy cost.
+
+differences({"msam": comparison}, "joint", looks(["joint", "msam"]))
+seeds(groups, methods), cost(groups, methods)
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msam_bench.reporting.charts.curves import spread
+from msam_bench.reporting.charts.drawing import TICKS, Figure, base_chart, colour, finished, room_around, shape
+from msam_bench.reporting.charts.palette import INK, Look
+from msam_bench.reporting.record import Groups, Record, average
+from msam_bench.statistics import Comparison
+
+
+def differences(comparisons: Mapping[str, Comparison], reference: str, methods: Sequence[Look]) -> list[Figure]:
+    """Draws the mean paired difference of each method to the reference, with its 95 % interval and a line at zero."""
+    import altair as alt
+
+    rows = [
+        {
+            "g": name,
+            "y": 100 * c.difference,
+            "lo": 100 * _or(c.low, c.difference),
+            "hi": 100 * _or(c.high, c.difference),
+        }
+        for name, c in comparisons.items()
+    ]
+    if not rows:
+        return []
+    names = [*comparisons]
+    base = base_chart().encode(alt.Y("g:N", sort=names, title=None), colour(methods))
+    x = alt.X("y:Q", title="Difference (points)").scale(padding=12).axis(tickCount=alt.ExprRef(TICKS))
+    zero = base_chart().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 3]).encode(x=alt.datum(0))
+    bars = base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q"), alt.X2("hi:Q"))
+    tips = [("g:N", "method"), ("y:Q", "difference"), ("lo:Q", "low"), ("hi:Q", "high")]
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(
+        x,
+        shape(methods),
+        tooltip=[alt.Tooltip(name, title=title, format="+.2f"[: 4 * (name != "g:N")]) for name, title in tips],
+    )
+    said = [f"{r['g']} {r['y']:+.2f} [{r['lo']:+.2f}, {r['hi']:+.2f}]" for r in rows]
+    chart = finished(rows, 34 * len(rows) + 20, zero, bars, points)
+    return [Figure(f"Difference to {reference}", chart, f"Points, with 95 % intervals: {'; '.join(said)}.")]
+
+
+def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+    """Draws the test accuracy of every run, one line joining the methods of a seed."""
+    import altair as alt
+
+    names = [look.name for look in methods]
+    rows = [
+        {"g": name, "k": place, "s": run.seed, "y": round(100 * run.summary["test_accuracy"], 3)}
+        for place, name in enumerate(names)
+        for run in groups[name]
+    ]
+    domain = room_around([row["y"] for row in rows]) or alt.Undefined
+    x = (
+        alt.X("y:Q", title="Test accuracy (%)")
+        .scale(alt.Scale(zero=False, padding=12, domain=domain))
+        .axis(tickCount=alt.ExprRef(TICKS))
+    )
+    base = base_chart().encode(x, alt.Y("g:N", sort=names, title=None))
+    lines = base.mark_line(strokeWidth=1, opacity=0.35, color=INK).encode(detail="s:N", order="k:O")
+    tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title="accuracy")]
+    points = base.mark_point(filled=True, size=55, opacity=0.9).encode(colour(methods), shape(methods), tooltip=tips)
+    numbers = sorted({run.seed for runs in groups.values() for run in runs})
+    found = {name: {run.seed: f"{100 * run.summary['test_accuracy']:.2f}" for run in groups[name]} for name in names}
+    return [
+        Figure(
+            "Test accuracy of each seed",
+            finished(rows, 44 * len(names) + 20, lines, points),
+            f"One point a run, a thin line joins the runs of a seed. {len(rows)} runs, {len(numbers)} seeds.",
+            ("seed", *names),
+            tuple((str(seed), *(found[name].get(seed, "–") for name in names)) for seed in numbers),
+        )
+    ]
+
+
+def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+    """Draws the mean test accuracy, with its standard deviation, against the gradient evaluations it took."""
+    import altair as alt
+
+    rows = [row for look in methods if (row := _cost(look.name, groups[look.name]))]
+    if not rows:
+        return []
+    _dodge(rows)
+    x = (
+        alt.X("x:Q", title="Gradient evaluations (number)")
+        .scale(zero=False, padding=30)
+        .axis(format="~s", tickCount=alt.ExprRef(TICKS))
+    )
+    base = base_chart().encode(x, colour(methods))
+    domain = room_around([row[key] for row in rows for key in ("y", "lo", "hi")]) or alt.Undefined
+    y = alt.Y("y:Q", title="Test accuracy (%)").scale(alt.Scale(zero=False, domain=domain))
+    nudge = alt.ExprRef("datum.d")
+    bars = base.mark_rule(strokeWidth=1.5, xOffset=nudge).encode(alt.Y("lo:Q").scale(zero=False), alt.Y2("hi:Q"))
+    tips = [("g:N", "method"), ("x:Q", "gradient evaluations"), ("y:Q", "accuracy"), ("lo:Q", "- SD"), ("hi:Q", "+ SD")]
+    points = base.mark_point(filled=True, size=90, opacity=1, xOffset=nudge).encode(
+        y, shape(methods), tooltip=[alt.Tooltip(name, title=title) for name, title in tips]
+    )
+    return [
+        Figure(
+            "Test accuracy against gradient evaluations",
+            finished(rows, 300, bars, points),
+            "; ".join(f"{r['g']}: {r['y']:.2f} % after {r['x']:,.0f} gradient evaluations" for r in rows) + ".",
+            ("method", "gradient evaluations", "test accuracy (%)", "mean - SD", "mean + SD"),
+            tuple((r["g"], f"{r['x']:,.0f}", f"{r['y']:.2f}", f"{r['lo']:.2f}", f"{r['hi']:.2f}") for r in rows),
+            tuple(methods),
+        )
+    ]
+
+
+def _cost(name: str, runs: Sequence[Record]) -> dict[str, Any] | None:
+    gradients = average(run.summary.get("gradients") for run in runs)
+    if gradients is None:
+        return None
+    mean, low, high = spread([100 * run.summary["test_accuracy"] for run in runs])
+    return {"g": name, "x": gradients, "y": round(mean, 3), "lo": round(low, 3), "hi": round(high, 3)}
+
+
+def _dodge(rows: Sequence[dict[str, Any]]) -> None:
+    """Sets `d`, the pixels by which methods of (nearly) the same cost are drawn apart."""
+    near = 0.02 * max(row["x"] for row in rows) or 1.0
+    heaps = itertools.groupby(sorted(rows, key=lambda row: row["x"]), key=lambda row: round(row["x"] / near))
+    for _, heap in heaps:
+        together = [*heap]
+        for place, row in enumerate(together):
+            row["d"] = min(12, 60 / len(together)) * (place - (len(together) - 1) / 2)
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value

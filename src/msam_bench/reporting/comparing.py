@@ -1,0 +1,77 @@
+"""From the records of finished runs to the table: each method against two references, paired by seed.
+
+table = compare(records)                              # against "joint" and "sam"
+table = compare(records, reference="sam", second="")  # against "sam" alone
+print(table.verdict)
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msam_bench.reporting.grouping import folds_of, grouped
+from msam_bench.reporting.record import Record, average
+from msam_bench.reporting.table import Row, Table
+from msam_bench.reporting.wording import caption, notes_on, overall_verdict, settings_note
+from msam_bench.statistics import Comparison, against, summarise
+
+
+def compare(records: Iterable[Record], reference: str = "joint", second: str = "sam") -> Table:
+    """Compares methods over paired seeds.
+
+    Args:
+        records: Finished runs of one data set, one for each method and seed.
+        reference: Label that every method is compared with; the first method where no run has it. Its row comes first,
+            that of `second` next, the others in the order of the records.
+        second: Label of a second reference, left out where no run has it.
+
+    Raises:
+        ValueError: If there is no run, runs are of different data, or a run is there twice or without its accuracy.
+    """
+    groups = grouped(records, reference, second)
+    first = next(iter(groups))
+    other = second if second in groups and second != first else None
+    values = {name: {run.seed: float(run.summary["test_accuracy"]) for run in runs} for name, runs in groups.items()}
+    folds = folds_of(groups)
+    to_first = against(values, first, blocks=folds)
+    to_other = against(values, other, blocks=folds) if other else {}
+    found = [*to_first.values(), *to_other.values()]
+    modalities = tuple(next(iter(groups.values()))[0].data["modalities"])
+    return Table(
+        rows=tuple(_row(name, groups[name], modalities, to_first.get(name), to_other.get(name)) for name in groups),
+        data=str(next(iter(groups.values()))[0].data["name"]),
+        modalities=modalities,
+        seeds=tuple(sorted({seed for own in values.values() for seed in own})),
+        reference=first,
+        second=other,
+        verdict=overall_verdict(values, first, other, to_first, to_other),
+        caption=caption(found, bool(folds)),
+        notes=(*notes_on(groups, values, reference, first), *settings_note(groups)),
+    )
+
+
+def _row(
+    name: str,
+    runs: Sequence[Record],
+    modalities: Sequence[str],
+    to_reference: Comparison | None,
+    to_second: Comparison | None,
+) -> Row:
+    coalitions = [run.summary.get("coalitions", {}) for run in runs]
+    return Row(
+        method=name,
+        n=len(runs),
+        accuracy=summarise(run.summary["test_accuracy"] for run in runs),
+        to_reference=to_reference,
+        to_second=to_second,
+        tau=_mean(runs, "tau"),
+        alone={modality: average(own.get(modality) for own in coalitions) for modality in modalities},
+        gradients=_mean(runs, "gradients"),
+        seconds=average(run.timing.get("seconds") for run in runs),
+        train_accuracy=_mean(runs, "train_accuracy"),
+        last_accuracy=_mean(runs, "last_test_accuracy"),
+        epoch=_mean(runs, "epoch"),
+        switching=_mean(runs, "switching"),
+    )
+
+
+def _mean(runs: Sequence[Record], key: str) -> float | None:
+    return average(run.summary.get(key) for run in runs)

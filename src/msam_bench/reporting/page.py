@@ -1,0 +1,93 @@
+"""The page: one HTML file with every table and figure that needs no network.
+
+    html = render(groups, compare(records), "msam compare")
+
+The figures go in as data. Importing this module is cheap: jinja2 is imported when a page is rendered.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from msam_bench.reporting import charts
+from msam_bench.reporting.cells import number, pair_cells
+from msam_bench.reporting.disk import vega
+from msam_bench.reporting.record import Groups
+from msam_bench.reporting.settings import machine, settings
+from msam_bench.reporting.table import Column, Table
+
+
+def render(groups: Groups, table: Table, command: str) -> str:
+    """Renders the page; the figures go in as data, which the script draws."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["groupby_run"] = _groups_of
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    methods, modalities = charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
+    figures = _figures(groups, table, methods, modalities)
+    shared, differing = settings(groups)
+    return environment.get_template("report.html.j2").render(
+        table=table,
+        groups=groups,
+        figures=figures,
+        looks=[*methods, *modalities],
+        specs={f"{section}-{i}": figure.spec for section, own in figures.items() for i, figure in enumerate(own)},
+        most_bands=charts.MOST_BANDS,
+        more=_more(table),
+        shared=shared,
+        differing=differing,
+        machine=machine(groups),
+        command=command,
+        script=vega(),
+    )
+
+
+def _figures(
+    groups: Groups, table: Table, methods: Sequence[charts.Look], modalities: Sequence[charts.Look]
+) -> dict[str, list[charts.Figure]]:
+    """Draws the figures of every section of the page."""
+    to_first = {row.method: row.to_reference for row in table.rows if row.to_reference}
+    to_other = {row.method: row.to_second for row in table.rows if row.to_second}
+    return {
+        "differences": [
+            *charts.differences(to_first, table.reference, methods),
+            *charts.differences(to_other, table.second or "", methods),
+        ],
+        "seeds": charts.seeds(groups, methods),
+        "learning": charts.learning(groups, methods),
+        "gap": charts.gap(groups, methods),
+        "contributions": charts.contributions(groups, modalities),
+        "dominance": charts.dominance(groups, modalities),
+        "strength": charts.strengths(groups, methods),
+        "coalitions": charts.coalitions(groups, table.modalities),
+        "shares": charts.shares(groups, table.modalities),
+        "cost": charts.cost(groups, methods),
+    }
+
+
+def _groups_of(columns: Iterable[Column]) -> list[tuple[str, list[Column]]]:
+    """Gives the runs of columns that stand under one title."""
+    return [(group, [*own]) for group, own in itertools.groupby(columns, key=lambda column: column.group)]
+
+
+def _more(table: Table) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Gives a second table: what a referee asks for next."""
+    titles = ("method", "interquartile mean %", "train %", "test % at the last epoch", "selected epoch", "switching %")
+    names = [table.reference, *([table.second] if table.second else [])]
+    asked = [
+        f"{title} {name}" for name in names for title in ("seeds paired with", "P(better) than", "unadjusted p to")
+    ]
+    rows = []
+    for row in table.rows:
+        pairs = [row.to_reference, *([row.to_second] if table.second else [])]
+        own = (number(v, 100) for v in (row.accuracy.iqm, row.train_accuracy, row.last_accuracy))
+        rest = (number(row.epoch, digits=1), number(row.switching, 100, 1))
+        rows.append((row.method, *own, *rest, *(cell for pair in pairs for cell in pair_cells(pair))))
+    return (*titles, *asked), tuple(rows)

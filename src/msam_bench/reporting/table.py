@@ -1,0 +1,143 @@
+"""The table of a comparison, as plain values that the terminal, the page, Markdown and CSV all show.
+
+table = compare(records)                 # msam_bench.report
+table.header, table.cells                # as text, percent and points as units
+table.rows[0].accuracy.mean              # as it is, between 0 and 1
+table.markdown(), table.csv()
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from msam_bench.reporting.cells import NOTHING, difference, number
+from msam_bench.statistics import Comparison, Summary, p_text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of the table; accuracies between 0 and 1, None where nothing was recorded."""
+
+    method: str
+    n: int
+    accuracy: Summary
+    to_reference: Comparison | None
+    to_second: Comparison | None
+    tau: float | None
+    alone: Mapping[str, float | None]
+    gradients: float | None
+    seconds: float | None
+    train_accuracy: float | None
+    last_accuracy: float | None
+    epoch: float | None
+    switching: float | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as shown: the group it stands under, its title there, its title alone, and its cells as text."""
+
+    group: str
+    title: str
+    alone: str
+    text: Callable[[Row], str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The comparison: a row for each method, what it is compared with, and what that shows in words."""
+
+    rows: tuple[Row, ...]
+    data: str
+    modalities: tuple[str, ...]
+    seeds: tuple[int, ...]
+    reference: str
+    second: str | None
+    verdict: str
+    caption: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns as shown, percent and points as units."""
+        shown = [
+            Column("", "method", "method", lambda row: row.method),
+            Column("", "n", "n", lambda row: str(row.n)),
+            Column("test accuracy, %", "mean", "test %", lambda row: number(row.accuracy.mean, 100)),
+            Column("test accuracy, %", "SD", "SD", lambda row: number(row.accuracy.sd, 100)),
+            *_difference_columns(self.reference, lambda row: row.to_reference),
+            *(_difference_columns(self.second, lambda row: row.to_second) if self.second else ()),
+            Column("", "tau", "tau", lambda row: number(row.tau, digits=3)),
+            *(_alone_column(modality) for modality in self.modalities),
+            Column("cost of a run", "gradients", "gradients", lambda row: number(row.gradients, digits=0)),
+            Column("cost of a run", "seconds", "seconds", lambda row: number(row.seconds, digits=1)),
+        ]
+        return tuple(shown)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The column titles, each understandable alone."""
+        return tuple(column.alone for column in self.columns)
+
+    @property
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as text, in the order of the header."""
+        return tuple(tuple(column.text(row) for column in self.columns) for row in self.rows)
+
+    def markdown(self) -> str:
+        """Gives the table as Markdown: the verdict, the notes, the rows, the caption."""
+        lines = [_line(self.header), _line(["---", *["---:"] * (len(self.header) - 1)]), *map(_line, self.cells)]
+        notes = [f"- {_plain(note)}" for note in self.notes]
+        parts = [_plain(self.verdict), *(["\n".join(notes)] if notes else []), "\n".join(lines), _plain(self.caption)]
+        return "\n\n".join(parts) + "\n"
+
+    def csv(self) -> str:
+        """Gives the table as CSV with every value unrounded, accuracies between 0 and 1."""
+        rows = [self._values(row) for row in self.rows]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def _values(self, row: Row) -> dict[str, Any]:
+        return {
+            "method": row.method,
+            "n": row.n,
+            **{f"test_accuracy_{key}": getattr(row.accuracy, key) for key in ("mean", "sd", "iqm")},
+            **_comparison_values("reference", self.reference, row.to_reference),
+            **_comparison_values("second", self.second or "", row.to_second),
+            "tau": row.tau,
+            **{f"alone_{modality}": row.alone.get(modality) for modality in self.modalities},
+            **{key: getattr(row, key) for key in ("gradients", "seconds", "train_accuracy", "last_accuracy", "epoch")},
+            "switching": row.switching,
+        }
+
+
+def _difference_columns(name: str, of: Callable[[Row], Comparison | None]) -> tuple[Column, Column]:
+    group = f"difference to {name}, points"
+    return (
+        Column(group, "mean [95 % interval]", f"to {name} [95 %]", lambda row: difference(of(row))),
+        Column(group, "p (Holm)", f"p ({name})", lambda row: NOTHING if (c := of(row)) is None else p_text(c.evidence)),
+    )
+
+
+def _alone_column(modality: str) -> Column:
+    text: Callable[[Row], str] = lambda row: number(row.alone.get(modality), 100, 1)  # noqa: E731
+    return Column("accuracy of each modality alone, %", modality, f"{modality} %", text)
+
+
+def _comparison_values(place: str, name: str, comparison: Comparison | None) -> dict[str, Any]:
+    keys = ("difference", "low", "high", "p", "adjusted", "n", "unpaired", "probability_of_improvement")
+    return {place: name} | {f"to_{place}_{key}": getattr(comparison, key, None) for key in keys}
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_plain, cells))} |"
+
+
+def _plain(text: str) -> str:
+    """Keeps a name from being read as Markdown's table bars or as HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -148,14 +148,15 @@ def test_a_read_only_place_is_refused(tmp_path: Path) -> None:
 
 
 def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
-    times = []
+    spent = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         result = msam("--help", cwd=tmp_path)
-        times.append(time.perf_counter() - started)
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert result.returncode == 0
         assert "compare" in result.stdout
-    assert min(times) < 1.0
+    assert min(spent) < 1.0  # processor seconds: the machine may be busy
     code = "import sys; from msam_bench.cli import app; assert 'torch' not in sys.modules, 'torch'"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

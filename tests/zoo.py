@@ -90,6 +90,13 @@ def informed(method: Any, names: Sequence[str], epochs: int = 1) -> Any:
     return method
 
 
+def teachers(names: Sequence[str]) -> dict[str, nn.Module]:
+    """Encoders like those of `model` with weights of their own; the random stream is left alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        return {name: encoder(WIDTHS[i], True).double() for i, name in enumerate(names)}
+
+
 def _renamed(data: tuple[dict[str, Tensor], Tensor], names: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
     return dict(zip(names, data[0].values(), strict=True)), data[1]
 

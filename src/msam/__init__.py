@@ -28,6 +28,7 @@ from msam.methods.ogm_ge import OGM, OGMGE
 from msam.methods.pmr import PMR
 from msam.methods.reconboost import ReconBoost
 from msam.methods.sam import ASAM, SAM
+from msam.methods.umt import UMT
 from msam.methods.unimodal import Unimodal
 from msam.model import EarlyFusion, FusionModel, LateFusion
 from msam.objective import Objective
@@ -49,6 +50,7 @@ __all__ = [
     "OGMGE",
     "PMR",
     "SAM",
+    "UMT",
     "Contributions",
     "EarlyFusion",
     "FusionModel",

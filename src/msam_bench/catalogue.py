@@ -39,6 +39,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mmcosine": ("msam:MMCosine", {}),
     "mla": ("msam:MLA", {}),
     "reconboost": ("msam:ReconBoost", {}),
+    "umt": ("msam:UMT", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 

@@ -28,6 +28,7 @@ from msam import (
     OGMGE,
     PMR,
     SAM,
+    UMT,
     GBlending,
     Joint,
     Method,
@@ -37,7 +38,7 @@ from msam import (
     Shapley,
     Unimodal,
 )
-from zoo import CLASSES, NAMES, Opaque, batch, close, gradients, informed, model, run, same, state
+from zoo import CLASSES, NAMES, Opaque, batch, close, gradients, informed, model, run, same, state, teachers
 
 Names = Sequence[str]
 
@@ -82,6 +83,8 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "mla": lambda names: informed(MLA(dict.fromkeys(names, 6), CLASSES), names),
     "reconboost": lambda names: ReconBoost(boost=1, rectify=1),
     "reconboost-paper": lambda names: informed(ReconBoost(boost=1, rectify=0, faithful="paper"), names),
+    "umt": lambda names: UMT(dict.fromkeys(names, 6), CLASSES, teaching=1),
+    "umt-given": lambda names: UMT(teachers=teachers(names)),
 }
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,

@@ -16,6 +16,7 @@ from msam import (
     MSES,
     MSLR,
     PMR,
+    UMT,
     FusionModel,
     GBlending,
     Joint,
@@ -28,11 +29,10 @@ from msam import (
 from msam.methods.pmr import prototype_log_probability, prototype_losses
 from msam.methods.reconboost import additive_parts
 from msam.sets import averaged
-from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same
+from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same, state, teachers
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
 COUNTS = pytest.mark.parametrize("count", [1, 2, 3, 6])
-Data = tuple[dict[str, Tensor], Tensor]
 
 
 def by_hand(net: nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
@@ -670,3 +670,106 @@ def test_reconboost_refuses_what_makes_no_sense(wrong: Any) -> None:
 def test_reconboost_refuses_a_shared_fusion() -> None:
     with pytest.raises(ValueError, match=r"ReconBoost needs .*additive fusion"):
         ReconBoost().on(model(2, "early"), F.cross_entropy)
+
+
+# ---- UMT ------------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@COUNTS
+def test_umt_against_a_literal_one(count: int, fusion: str) -> None:
+    net, (inputs, target), given = model(count, fusion), batch(count), teachers(NAMES[:count])
+    found = run(UMT(teachers=given, scale=3.0), net, inputs, target)
+    features, logits = by_hand(net, inputs)
+    loss = F.cross_entropy(logits, target)
+    for name, feature in features.items():
+        loss = loss + 3 * (feature - copy.deepcopy(given[name]).eval()(inputs[name]).detach()).square().mean()
+    assert close(found, gradients_of(loss, net), 1e-13)
+
+
+def test_umt_leaves_teachers_as_they_are() -> None:
+    net, given = model(2), teachers(NAMES[:2])
+    before = {name: state(teacher) for name, teacher in given.items()}
+    method = UMT(teachers=given)
+    backward = method.on(net, F.cross_entropy)
+    backward(*batch(2))
+    for name, teacher in given.items():
+        after = state(teacher)
+        assert same(
+            {k: v for k, v in after.items() if k != "random"}, {k: before[name][k] for k in after if k != "random"}
+        )
+        assert gradients(teacher) == {}
+    assert list(method.parameters()) == []
+    assert backward.objective.counts.encoder_forwards == {"audio": 1, "image": 1}
+
+
+@BOTH
+@COUNTS
+def test_umt_without_its_pull_is_joint(count: int, fusion: str) -> None:
+    net, data = model(count, fusion), batch(count)
+    method = UMT(teachers=teachers(NAMES[:count]), scale=0)
+    assert same(run(method, net, *data), run(Joint(), net, *data))
+
+
+@BOTH
+def test_umt_teaches_each_encoder_alone(fusion: str) -> None:
+    net, data = model(2, fusion), batch(2)
+    method = UMT(widths(2), CLASSES).double()
+    found = run(method, net, *data)
+    features, logits = by_hand(net, data[0])
+    expected = {k: g for k, g in gradients_of(F.cross_entropy(logits, data[1]), net).items() if "encoders" not in k}
+    assert method.heads is not None
+    for name, feature in features.items():
+        own = gradients_of(F.cross_entropy(method.heads[name](feature), data[1]), net)
+        expected |= {key: grad for key, grad in own.items() if "encoders" in key}
+    assert close(found, expected, 1e-13)
+
+
+@BOTH
+def test_umt_starts_again_from_the_first_weights_with_what_the_encoders_had_learned(fusion: str) -> None:
+    net, method, data = model(2, fusion), UMT(widths(2), CLASSES, teaching=2).double(), batch(2, seed=50)
+    first, kept = copy.deepcopy(net.state_dict()), {}
+    next_epoch = method.next_epoch
+
+    def watched(*arguments: Any) -> None:
+        kept.update({name: copy.deepcopy(encoder).eval() for name, encoder in net.encoders.items()})
+        next_epoch(*arguments)
+
+    method.next_epoch = watched  # type: ignore[method-assign]
+    backward = trained(method, net, 2)
+    assert same(dict(net.state_dict()), dict(first))
+    assert method._first == {}
+    features = {name: kept[name](data[0][name]).detach() for name in kept}
+    torch.manual_seed(11)
+    notes = backward(*data).notes
+    mine, _ = by_hand(model(2, fusion), data[0])
+    for name, feature in mine.items():
+        assert notes[f"distance/{name}"] == pytest.approx((feature - features[name]).square().mean().item(), abs=1e-12)
+        assert notes[f"distance/{name}"] > 1e-4
+    assert all(weight.grad is None for weight in method.parameters())
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_umt_resumes_within_and_after_teaching(epochs: int) -> None:
+    net, method = model(2), UMT(widths(2), CLASSES, teaching=2).double()
+    backward = trained(method, net, epochs)
+    other, copied = UMT(widths(2), CLASSES, teaching=2).double(), copy.deepcopy(net)
+    other.load_state_dict(copy.deepcopy(method.state_dict()))
+    resumed = other.on(copied, F.cross_entropy)
+    for one in (backward, resumed):
+        for epoch in range(2):
+            torch.manual_seed(epoch)
+            one(*batch(2, seed=epoch))
+            one.next_epoch()
+    assert same(gradients(net), gradients(copied))
+    assert same(dict(net.state_dict()), dict(copied.state_dict()))
+
+
+def test_umt_refuses_teachers_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="found neither"):
+        UMT()
+    with pytest.raises(ValueError, match="give one for each"):
+        UMT(teachers=teachers(NAMES[:1])).on(model(2), F.cross_entropy)
+    wide = {"audio": nn.Linear(5, 9), "image": nn.Linear(7, 9)}
+    with pytest.raises(ValueError, match=r"like its teacher's, \[12, 9\], found \[12, 6\]"):
+        UMT(teachers=wide).on(model(2), F.cross_entropy)(*batch(2))

@@ -158,7 +158,8 @@ class MSES(Method):
     def _judge(self, index: int, objective: Objective, name: str) -> None:
         """Keeps the state of one modality, or lets it wait, or puts it back."""
         parts = {"encoder": objective.encoders[name], **_head(objective, name)}
-        state = {f"{part}.{key}": value for part, each in parts.items() for key, value in each.state_dict().items()}
+        found = ((part, key, value) for part, each in parts.items() for key, value in each.state_dict().items())
+        state = {f"{part}.{key}": value for part, key, value in found if isinstance(value, Tensor)}
         if self._waited[index] < self.patience:
             self._waited[index] += 1
             if self._smooth[index] < self._least[index]:

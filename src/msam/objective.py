@@ -229,7 +229,7 @@ class Objective:
             local: in data-parallel training, leave this gradient on its own rank.
         """
         with self._on_this_rank(local):
-            step = self.forward(inputs, target)
+            step = self._pass(inputs, target)
             self.backpropagate(_weighted(step.loss, weight))
         return step.detached()
 
@@ -244,12 +244,8 @@ class Objective:
             target: `[batch, ...]`.
             local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
         """
-        start = self._random_state()
-        with self._on_this_rank(local):
-            logits, capture = self._forward(inputs)
-        with self._context():
-            loss = self.loss(logits, target)
-        return Pass(loss, logits, self._observed(capture), start, capture.states, capture.end)
+        with self._on_this_rank(local), self._keeping_buffers():
+            return self._pass(inputs, target)
 
     def backpropagate(self, loss: Tensor) -> None:
         """Adds a loss's gradient to `.grad`, as the user would: with their scaling, in one shared reduction."""
@@ -268,9 +264,10 @@ class Objective:
             again: keep what differentiating the result needs.
         """
         weights, scale = list(weights), self.scale()
-        found: Sequence[Tensor | None] = torch.autograd.grad(
-            loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
-        )
+        with self._keeping_buffers():
+            found: Sequence[Tensor | None] = torch.autograd.grad(
+                loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
+            )
         reached = {weight: g / scale for weight, g in zip(weights, found, strict=True) if g is not None}
         self._count_gradients(reached)
         return reached
@@ -625,9 +622,34 @@ class Objective:
     def _random_state(self) -> RandomState:
         return random_state([self.device])
 
+    @contextmanager
+    def _keeping_buffers(self) -> Iterator[None]:
+        """What is compiled inside can be differentiated more than once: it gives no buffers away to its first time.
+
+        Compiled code is looked up by keys that do not tell the two kinds apart, so that nothing is looked up either.
+        """
+        if not self._compiled:
+            yield
+            return
+        import torch._functorch.config as tracing
+        import torch._inductor.config as generation
+
+        with (
+            tracing.patch(donated_buffer=False, enable_autograd_cache=False),
+            generation.patch(fx_graph_cache=False),
+        ):
+            yield
+
     def _on_this_rank(self, local: bool) -> AbstractContextManager[Any]:
         wrapper = self._data_parallel
         return wrapper.no_sync() if local and wrapper is not None else nullcontext()
+
+    def _pass(self, inputs: Inputs, target: Tensor) -> Pass:
+        start = self._random_state()
+        logits, capture = self._forward(inputs)
+        with self._context():
+            loss = self.loss(logits, target)
+        return Pass(loss, logits, self._observed(capture), start, capture.states, capture.end)
 
     def _forward(self, inputs: Inputs) -> tuple[Tensor, Capture]:
         self.modalities(inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -650,6 +651,20 @@ def test_frozen_encoder_is_given_no_gradient(name: str) -> None:
     found = run(RIVALS[name](2), net, *data)
     assert {key for key, _ in net.named_parameters() if "encoders.audio" not in key} == found.keys()
     assert all(g.isfinite().all() for g in found.values())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a compiler")
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its compiler
+def test_compiled_models_are_differentiated_more_than_once() -> None:
+    """After plain training has left code in the cache that could not be."""
+    for name in ("joint", "mmpareto"):
+        method = Joint() if name == "joint" else RIVALS[name](2)
+        net, data = model(2, noisy=False), batch(2)
+        plain = run(method, net, *data)
+        torch._dynamo.reset()
+        method.on(torch.compile(net), F.cross_entropy)(*data)
+        assert close(gradients(net), plain)
 
 
 @pytest.mark.parametrize("name", RIVALS)

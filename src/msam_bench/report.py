@@ -12,8 +12,8 @@ beside it. The parts lie in `msam_bench.reporting`.
 from collections.abc import Iterable
 from pathlib import Path
 
+from msam_bench.files import write_whole
 from msam_bench.reporting.comparing import compare
-from msam_bench.reporting.disk import write
 from msam_bench.reporting.grouping import grouped
 from msam_bench.reporting.page import render
 from msam_bench.reporting.record import Record
@@ -42,5 +42,5 @@ def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
         raise ValueError(f"A report is written into a folder, but {path} is a file; name a folder.")
     path.mkdir(parents=True, exist_ok=True)
     for name, text in (("table.md", table.markdown()), ("table.csv", table.csv()), ("report.html", page)):
-        write(path / name, text)
+        write_whole(path / name, text)
     return path / "report.html"

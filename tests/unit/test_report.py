@@ -16,7 +16,7 @@ import pytest
 
 from msam_bench import report
 from msam_bench.report import compare, write_report
-from msam_bench.reporting import charts, disk
+from msam_bench.reporting import charts, vega
 from msam_bench.reporting.charts import curves, modalities
 
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
@@ -400,29 +400,17 @@ def test_a_file_in_the_place_of_the_folder_is_refused(page, tmp_path):
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    (tmp_path / "report.html").write_text("before")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        disk.write(tmp_path / "report.html", "after")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "before")]
-
-
 def test_scripts_are_kept_for_the_next_report_and_do_without_a_cache(tmp_path, monkeypatch):
     import vl_convert
 
     calls = []
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: calls.append(snippet) or "draw('</script>')")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert disk.vega() == disk.vega() == "draw('<\\/script>')"
+    assert vega.scripts() == vega.scripts() == "draw('<\\/script>')"
     assert len(calls) == 1
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert disk.vega() == "draw('<\\/script>')"
+    assert vega.scripts() == "draw('<\\/script>')"
 
 
 def test_importing_the_report_is_cheap():

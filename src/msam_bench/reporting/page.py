@@ -11,10 +11,10 @@ from pathlib import Path
 
 from msam_bench.reporting import charts
 from msam_bench.reporting.cells import number, pair_cells
-from msam_bench.reporting.disk import vega
 from msam_bench.reporting.record import Groups
 from msam_bench.reporting.settings import machine, settings
 from msam_bench.reporting.table import Column, Table
+from msam_bench.reporting.vega import scripts
 
 
 def render(groups: Groups, table: Table, command: str) -> str:
@@ -45,7 +45,7 @@ def render(groups: Groups, table: Table, command: str) -> str:
         differing=differing,
         machine=machine(groups),
         command=command,
-        script=vega(),
+        script=scripts(),
     )
 
 

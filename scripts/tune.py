@@ -23,8 +23,8 @@ from msam_bench.executor import processes, train
 from msam_bench.runs import Record
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
-RHOS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-METHODS = ("sam", "gnp", "msam", "msam-encoder", "asam")
+RHOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+METHODS = ("sam", "gnp", "msam", "msam-encoder")
 FIRST_SEED = 1000
 Row = dict[str, object]
 

@@ -87,6 +87,30 @@ def test_sets_that_are_missing_are_asked_for(method: Method) -> None:
     assert "\n" not in str(error.value)
 
 
+EVERY = {
+    "pmr": lambda: PMR(part=1.0),
+    "mslr": lambda: MSLR(window=1),
+    "mses": lambda: MSES(patience=1),
+    "g-blending": lambda: GBlending(widths(2), CLASSES, every=1),
+    "mmcosine": MMCosine,
+    "mla": lambda: MLA(widths(2), CLASSES),
+    "reconboost": lambda: ReconBoost(boost=1, rectify=1),
+    "umt": lambda: UMT(widths(2), CLASSES, teaching=2),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_measurements_have_the_same_names_in_every_epoch(name: str) -> None:
+    backward = EVERY[name]().on(model(2), F.cross_entropy)
+    named = []
+    for epoch in range(4):
+        notes = backward(*batch(2, seed=epoch)).notes
+        named.append({key for key, value in notes.items() if isinstance(value, float)})
+        backward.next_epoch([batch(2, seed=epoch)], [batch(2, seed=9)])
+    assert named == named[:1] * 4
+    assert named[0]
+
+
 # ---- PMR ------------------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ class PMR(Method):
         entropy = self.entropy if self._epoch < self.early else 0.0
         over = self.end is not None and self._epoch > self.end
         if over or not self._prototypes or self.alpha == entropy == 0:
-            return objective.descend(inputs, target).outcome()
+            return objective.descend(inputs, target).outcome(**dict.fromkeys(_lags(objective), 0.0))
         live = objective.forward(inputs, target)
         class_indices(self, live.logits, target)
         seen = self._seen.to(target.device)
@@ -106,7 +106,7 @@ class PMR(Method):
             spread = torch.stack([-(log_p.exp() * log_p).sum(-1).mean() for log_p in clusters])
             extra = extra - entropy * (lead * spread).sum()
         objective.backpropagate(live.loss + objective.unit(live.logits, target) * extra)
-        return live.outcome(**{f"lag/{m}": value for m, value in zip(objective.encoders, lag, strict=True)})
+        return live.outcome(**dict(zip(_lags(objective), lag, strict=True)))
 
     def weights(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """`w_m` and `v_m` of the modalities' scores, `[modalities]` each."""
@@ -177,6 +177,10 @@ def class_sums(features: list[Tensor], target: Tensor, classes: int) -> list[Ten
     flat = [feature.flatten(1).to(torch.promote_types(feature.dtype, torch.float32)) for feature in features]
     chosen = F.one_hot(target.long(), classes).T.to(flat[0])
     return [chosen.sum(1, keepdim=True), *(chosen @ each for each in flat)]
+
+
+def _lags(objective: Objective) -> list[str]:
+    return [f"lag/{modality}" for modality in objective.encoders]
 
 
 def _classes(objective: Objective, inputs: Inputs) -> int:

@@ -93,12 +93,12 @@ class UMT(Method):
         if self.heads is not None and self._epoch < self.teaching:
             return self._teach(self.heads, objective, inputs, target)
         if self.scale == 0:
-            return objective.descend(inputs, target).outcome()
+            return objective.descend(inputs, target).outcome(**dict.fromkeys(_distances(objective), 0.0))
         live = objective.forward(inputs, target)
-        distances = {m: self._distance(objective, live, inputs, m) for m in objective.encoders}
-        pull = torch.stack(list(distances.values())).sum()
-        objective.backpropagate(live.loss + objective.unit(live.logits, target) * (self.scale * pull))
-        return live.outcome(**{f"distance/{m}": distance.detach() for m, distance in distances.items()})
+        distances = torch.stack([self._distance(objective, live, inputs, modality) for modality in objective.encoders])
+        pull = self.scale * distances.sum()
+        objective.backpropagate(live.loss + objective.unit(live.logits, target) * pull)
+        return live.outcome(**dict(zip(_distances(objective), distances.detach(), strict=True)))
 
     def _distance(self, objective: Objective, live: Pass, inputs: Inputs, modality: str) -> Tensor:
         teacher = self._teachers(objective)[modality]
@@ -122,7 +122,7 @@ class UMT(Method):
         gradients = objective.gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
         gradients |= objective.gradients(torch.stack(list(losses.values())).sum(), [*encoders, *heads.parameters()])
         objective.deposit(gradients)
-        return live.outcome(**{f"loss/{modality}": loss.detach() for modality, loss in losses.items()})
+        return live.outcome(**dict.fromkeys(_distances(objective), 0.0))
 
     def next_epoch(self, objective: Objective, train: Any = None, valid: Any = None) -> None:
         """Moves on; at the end of teaching, keeps the teachers and puts the model back to its first weights."""
@@ -148,6 +148,10 @@ class UMT(Method):
         """Continues where `get_extra_state` left off."""
         self._epoch, self._first, self._learned = state["epoch"], dict(state["first"]), dict(state["learned"])
         self._built = {}
+
+
+def _distances(objective: Objective) -> list[str]:
+    return [f"distance/{modality}" for modality in objective.encoders]
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:

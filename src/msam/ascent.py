@@ -1,5 +1,7 @@
 """From gradients to the perturbation epsilon: pure functions on lists of tensors.
 
+Example::
+
     epsilon = ball(gradients, rho=0.05)          # the steepest point of a Euclidean ball
 """
 

@@ -1,5 +1,7 @@
 """The words the library speaks in: one documented alias or frozen dataclass each.
 
+Example::
+
     inputs = {"audio": Tensor[batch, ...], "image": Tensor[batch, ...]}      # Inputs
     outcome = backward(inputs, target)                                       # Outcome
     outcome.notes["dominant"], outcome.notes["contributions/audio"]

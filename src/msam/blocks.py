@@ -1,8 +1,10 @@
 """Gradients of two losses on one block of weights, such as an encoder: how they agree, and their sum.
 
-fused, alone = objective.gradients(loss, weights), objective.gradients(own_loss, weights)
-squared, own_squared, product = products(fused, alone, encoder)
-total = added(fused, alone)                                     # weight -> fused + alone
+Example::
+
+    fused, alone = objective.gradients(loss, weights), objective.gradients(own_loss, weights)
+    squared, own_squared, product = products(fused, alone, encoder)
+    total = added(fused, alone)                                     # weight -> fused + alone
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Unimodal classifiers that a method holds beside the model: one linear layer on each encoder's output.
 
-heads = Heads({"audio": 64, "image": 512}, classes=6)
-losses = heads.losses(objective, live, target)                # modality -> its own loss, with graph
-losses, gradients = heads.alone(objective, live, target)      # [modalities]; modality -> weight -> gradient
+Example::
+
+    heads = Heads({"audio": 64, "image": 512}, classes=6)
+    losses = heads.losses(objective, live, target)                # modality -> its own loss, with graph
+    losses, gradients = heads.alone(objective, live, target)      # [modalities]; modality -> weight -> gradient
 """
 
 from __future__ import annotations

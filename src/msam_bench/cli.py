@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     from .config import RunConfig
     from .executor import State
     from .report import Table
@@ -30,6 +33,8 @@ app = App(
 )
 data_app = App(name="data", help="The data sets that the other verbs know.")
 app.command(data_app)
+study_app = App(name="study", help="Named experiments: which runs, which measurements, and an answer in words.")
+app.command(study_app)
 console = Console(width=None if sys.stdout.isatty() else 200)
 
 
@@ -184,6 +189,102 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
     console.print(grid)
 
 
+@app.command
+def landscape(
+    *folders: Path,
+    block: str | None = None,
+    coalition: str | None = None,
+    seed: int | None = None,
+    directions: int = 0,
+    points: int = 25,
+    span: float = 1.0,
+    samples: int = 512,
+    output: Path = Path("reports/landscape"),
+) -> None:
+    """Draw the loss around the models of finished runs: shared directions, one colour scale. Nothing is trained.
+
+    Args:
+        folders: Run folders, or folders that contain them; runs if not given. One run of each method is drawn.
+        block: Move only the encoder of this modality, or only the fusion; all weights if not given.
+        coalition: Modalities that are present, joined by +; all if not given.
+        seed: Which seed's runs; the lowest that most methods have if not given.
+        directions: Seed of the two directions and of the samples.
+        points: Points along each axis.
+        span: How far to go, in lengths of each filter of the first method.
+        samples: How many training samples the loss is a mean of.
+        output: Folder of the page and its pictures.
+    """
+    from . import runs
+    from .flatness.page import Page, write
+    from .flatness.surfaces import chosen, surfaces
+
+    records = chosen(runs.records(folders or [Path("runs")]), seed)
+    present = None if coalition is None else coalition.split("+")
+    with _counting("points") as watch:
+        grid = partial(surfaces, points=points, span=span, samples=samples, seed=directions, watch=watch)
+        sheets = grid(records, block=block, coalition=present)
+    for sheet in sheets:
+        _line(sheet.label, f"loss {sheet.loss:.4g}, around it {min(sheet.values):.4g} to {max(sheet.values):.4g}")
+    title = f"Loss landscapes on {records[0].config['data']}"
+    page = write(output, Page(title, None, tuple(sheets), _command(), {}))
+    console.print(f"\nReport: {page}", soft_wrap=True, highlight=False)
+
+
+@study_app.command(name="flatness")
+def study_flatness(
+    *,
+    data: str = "digits6",
+    methods: str = METHODS,
+    seeds: int = 12,
+    first_seed: int = 0,
+    fusion: Literal["late", "early"] = "late",
+    settings: Settings = Settings(),
+    samples: int = 512,
+    rho: float = 0.05,
+    points: int = 25,
+    workers: int | None = None,
+    runs: Path = Path("runs"),
+    report: Path | None = None,
+) -> None:
+    """Do non-dominant modalities end in sharper minima, and does that cost accuracy? Runs that are there are reused.
+
+    Args:
+        data: Name of a data set (see `msam data list`).
+        methods: Methods, separated by commas; the first reference is joint.
+        seeds: Number of paired seeds.
+        first_seed: The first of them.
+        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        settings: Changes to the data set's default settings.
+        samples: How many training samples are measured on.
+        rho: Radius of the ball.
+        points: Points along each axis of the surfaces, which are drawn for the first seed.
+        workers: Processes, one core each; as many as there are cores if not given.
+        runs: Folder of the run folders; measurements are kept in them.
+        report: Folder of the report; reports/flatness-DATA-FUSION if not given.
+    """
+    from dataclasses import replace
+
+    from .flatness.measuring import Plan, measure_all
+    from .flatness.page import Page, write
+    from .flatness.study import compare as compare_flatness
+    from .flatness.surfaces import chosen, surfaces
+
+    names = [name for name in methods.split(",") if name.strip()]
+    _check_positive(seeds=seeds, methods=len(names))
+    numbers = range(first_seed, first_seed + seeds)
+    records = _train(
+        [_resolve(data, fusion, name, seed, settings) for seed in numbers for name in names], runs, workers
+    )
+    plan = replace(Plan(), samples=samples, rho=rho)
+    with _counting("runs measured") as watch, _pool(workers, len(records)) as executor:
+        study = compare_flatness(records, measure_all(records, plan, executor, watch))
+    with _counting("points") as watch:
+        sheets = surfaces(chosen(records), points=points, samples=samples, watch=watch)
+    folder = report or Path("reports") / f"flatness-{data}-{fusion}"
+    page = write(folder, Page(f"Flatness on {data}", study, tuple(sheets), _command(), asdict(plan)))
+    console.print(f"\n{study.answer}\n\nReport: {page}", soft_wrap=True, highlight=False)
+
+
 @data_app.command(name="list")
 def list_data() -> None:
     """Name, modalities, classes, sizes and licence of every data set."""
@@ -247,13 +348,19 @@ def _resolve(data: str, fusion: str, method: str, seed: int, settings: Settings)
 
 
 def _train(configs: list[RunConfig], root: Path, workers: int | None) -> list[Record]:
-    from .executor import processes, train_all
+    from .executor import train_all
+
+    with _progress(len(configs)) as watch, _pool(workers, len(configs)) as executor:
+        return train_all(configs, root, executor, watch)
+
+
+def _pool(workers: int | None, jobs: int) -> ProcessPoolExecutor:
+    """As many processes as are asked for (cores, if nothing is), and no more than jobs."""
+    from .executor import processes
 
     count = (os.cpu_count() or 1) if workers is None else workers
     _check_positive(workers=count)
-    count = min(count, len(configs))
-    with _progress(len(configs)) as watch, processes(count) as executor:
-        return train_all(configs, root, executor, watch)
+    return processes(min(count, jobs))
 
 
 def _train_here(config: RunConfig, root: Path) -> Record:
@@ -279,6 +386,17 @@ def _progress(count: int) -> Iterator[Any]:
             bar.update(task, completed=state.epochs, total=state.total, description=words)
 
         yield watch
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for a known number of things."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(30), TextColumn("{task.completed} of {task.total} " + what), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(table: Table) -> None:

@@ -1,7 +1,7 @@
 """The model of a run: as it starts, and as it was selected when the run was finished.
 
-    objective, dataset = restored(record)
-    objective.logits(dataset.splits["test"].inputs)
+objective, dataset = restored(record)
+objective.logits(dataset.splits["test"].inputs)
 """
 
 from __future__ import annotations

@@ -1,0 +1,337 @@
+"""Flatness of runs: measurements kept in their folders, comparison in words, surfaces and their pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from msam_bench import fit, runs
+from msam_bench.cli import main
+from msam_bench.config import resolve
+from msam_bench.flatness import contours, ink, page, ratios, relief
+from msam_bench.flatness.measuring import ALONE, JOINT, MEASURES, Measurement, Plan, batches, measured
+from msam_bench.flatness.study import Study, compare, correlations, rows
+from msam_bench.flatness.surfaces import Sheet, chosen, surfaces, table
+from msam_bench.restore import restored
+
+SMALL = Plan(samples=24, steps=2, pairs=2, products=6)
+SETTINGS: dict[str, Any] = {"epochs": 1, "hidden": 8, "features": 8, "batch_size": 256}
+SHOWN = ("ball", "eigenvalue", "trace")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two methods on one seed, one epoch each."""
+    folder = tmp_path_factory.mktemp("flatness") / "runs"
+    for method in ("joint", "msam"):
+        fit.run(resolve("smartwatch", "late", method, seed=0, **SETTINGS), folder)
+    return folder
+
+
+@pytest.fixture
+def trained(root: Path) -> list[runs.Record]:
+    return runs.records([root])
+
+
+# ---- restoring and measuring ----------------------------------------------------------------------------------------
+
+
+def test_a_restored_run_tests_as_it_did(trained: list[runs.Record]) -> None:
+    objective, dataset = restored(trained[0])
+    test = dataset.splits["test"]
+    hits = (objective.logits(test.inputs).argmax(-1) == test.target).double().mean()
+    assert float(hits) == pytest.approx(trained[0].summary["test_accuracy"])
+
+
+def test_a_run_that_cannot_be_restored_is_refused(trained: list[runs.Record]) -> None:
+    with pytest.raises(ValueError, match="Expected a finished run"):
+        restored(replace(trained[0], status="failed"))
+    with pytest.raises(ValueError, match="have changed since"):
+        restored(replace(trained[0], data={**trained[0].data, "fingerprint": "other"}))
+
+
+def test_methods_of_a_seed_are_measured_on_the_same_samples(trained: list[runs.Record]) -> None:
+    (_, [(one, target)]), (_, [(other, again)]) = (batches(record, 24, 0) for record in trained)
+    assert len(target) == 24
+    assert torch.equal(target, again)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.Record], monkeypatch: Any) -> None:
+    record = trained[0]
+    first = measured(record, SMALL)
+    names = record.data["modalities"]
+    sites = {(one.view, one.block) for one in first}
+    assert sites == {(JOINT, block) for block in ("all", *names, "fusion")} | {(ALONE, name) for name in names}
+    assert len(first) == len(sites) * len(MEASURES)
+    assert all(math.isfinite(one.value) for one in first)
+    monkeypatch.setitem(MEASURES, "loss", ("loss", lambda it, plan: (7.0, 0.0, "")))
+    assert measured(record, SMALL) == first
+    changed = measured(record, replace(SMALL, rho=0.1))
+    assert {one.value for one in changed if one.measure == "loss"} == {7.0}
+
+
+def test_what_cannot_be_measured_is_kept_with_its_reason(trained: list[runs.Record], monkeypatch: Any) -> None:
+    def refuse(it: Any, plan: Plan) -> Any:
+        raise ValueError("no such number here")
+
+    monkeypatch.setitem(MEASURES, "trace", ("trace", refuse))
+    for _ in range(2):
+        found = [one for one in measured(trained[1], replace(SMALL, seed=3)) if one.measure == "trace"]
+        assert all(math.isnan(one.value) and one.note == "no such number here" for one in found)
+
+
+# ---- many runs ------------------------------------------------------------------------------------------------------
+
+
+def record(label: str, seed: int, alone: float = 0.5) -> runs.Record:
+    summary = {
+        "test_accuracy": 0.9 + seed / 1000,
+        "coalitions": {"audio": 0.8, "image": alone, "audio+image": 0.9},
+        "contributions": {"audio": 0.6, "image": 0.3},
+    }
+    config = {"data": "made-up", "fusion": "late", "seed": seed, "features": 8, "hidden": 8}
+    metrics = [{"dominant/audio": 0.7, "dominant/image": 0.3}] if label.startswith("msam") else []
+    parts = {"data": {"modalities": ["audio", "image"]}, "environment": {}, "timing": {}, "metrics": metrics}
+    return runs.Record(Path(f"{label}-{seed}"), label, "finished", config, summary=summary, **parts)
+
+
+def made_up(factor: float, alone: float = 0.5, noise: float = 0.05) -> tuple[list[runs.Record], dict[Path, list[Any]]]:
+    """Eight seeds of two methods; under msam the image encoder is `factor` times as sharp."""
+    generator = torch.Generator().manual_seed(1)
+    records, found = [], {}
+    for seed in range(8):
+        for label in ("joint", "msam"):
+            one = record(label, seed, alone if label == "msam" else 0.5)
+            jitter = float(torch.randn((), generator=generator).mul(noise).exp())
+            own = {"all": 3.0, "audio": 2.0, "image": jitter * (factor if label == "msam" else 1), "fusion": 1.0}
+            records.append(one)
+            found[one.folder] = [Measurement(JOINT, b, m, v, 0.1) for b, v in own.items() for m in SHOWN]
+    return records, found
+
+
+@cache
+def study_of(factor: float, alone: float = 0.5) -> Study:
+    return compare(*made_up(factor, alone))
+
+
+def test_sharper_non_dominant_encoders_are_seen_and_said() -> None:
+    study = study_of(2.0, alone=0.4)
+    assert set(study.dominant.values()) == {"audio"}
+    assert math.exp(study.weaker["eigenvalue"]["msam"].difference) == pytest.approx(2, rel=0.1)
+    assert "msam: the non-dominant encoders are sharper by ball (x 2." in study.answer
+    assert "Alone, those modalities are less accurate (-10.00 points" in study.answer
+    assert "All modalities together are not shown to differ" in study.answer
+
+
+def test_no_difference_is_called_none() -> None:
+    study = study_of(1.0)
+    assert "sharper" not in study.answer
+    assert study.answer.count("not shown to differ") == 5
+
+
+def test_flatter_is_said_as_readily() -> None:
+    assert "flatter by trace (x 0.5" in study_of(0.5).answer
+
+
+def test_values_that_are_not_positive_have_no_ratio() -> None:
+    records, found = made_up(2.0)
+    found[records[0].folder] = [replace(one, value=-1.0) for one in found[records[0].folder]]
+    study = compare(records, found)
+    assert all(line.ratios == {} for line in study.lines)
+    assert study.weaker["trace"]["msam"].n == 7
+    assert all(row["ratio"] is None for row in rows(study))
+
+
+def test_rows_are_unrounded_and_correlation_is_said() -> None:
+    study = study_of(2.0, alone=0.4)
+    (row,) = [r for r in rows(study) if (r["block"], r["measure"], r["method"]) == ("image", "trace", "msam")]
+    assert row["n"] == 8
+    assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
+    assert "Kendall" in correlations(study)
+
+
+def test_runs_that_cannot_be_compared_are_refused() -> None:
+    records, found = made_up(1.0)
+    with pytest.raises(ValueError, match="of which there is no run"):
+        compare([one for one in records if one.label != "joint"], found)
+    other = replace(records[0], config={**records[0].config, "data": "another"})
+    with pytest.raises(ValueError, match="different data"):
+        compare([other, *records[1:]], found)
+
+
+# ---- surfaces -------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_a_method_of_the_seed_that_most_have() -> None:
+    records = [record("sam", 0), record("sam", 1), record("joint", 1), record("msam", 1), record("joint", 2)]
+    assert [(one.label, one.seed) for one in chosen(records)] == [("joint", 1), ("sam", 1), ("msam", 1)]
+    assert [one.label for one in chosen(records, 0)] == ["sam"]
+    with pytest.raises(ValueError, match="of seed 9, found none"):
+        chosen(records, 9)
+    with pytest.raises(ValueError, match="found none; train one"):
+        chosen([])
+    other = replace(records[3], config={**records[3].config, "hidden": 16})
+    with pytest.raises(ValueError, match="share no directions"):
+        chosen([records[2], other])
+
+
+def test_surfaces_share_directions_and_data(trained: list[runs.Record]) -> None:
+    told: list[tuple[int, int]] = []
+    sheets = surfaces(chosen(trained), points=3, samples=24, watch=lambda *it: told.append(it))
+    assert [sheet.label for sheet in sheets] == ["joint", "msam"]
+    assert all(sheet.losses[1][1] == sheet.loss for sheet in sheets)
+    assert told == [(done, 18) for done in range(1, 19)]
+    again = surfaces(chosen(trained), points=3, samples=24)
+    assert again == sheets
+    lines = table(sheets).splitlines()
+    assert lines[0] == "method,seed,first,second,loss"
+    assert len(lines) == 19
+
+
+def sheet(values: Sequence[Sequence[float | None]], label: str = "joint") -> Sheet:
+    axes = ([float(i) for i in range(len(values))], [float(i) for i in range(len(values[0]))])
+    about = ("all", ("audio",), 24, "joint", 0)
+    return Sheet(label, 0, axes, [list(row) for row in values], 0.5, ("first", "second <b>"), *about)
+
+
+def bowl(size: int = 21, hole: bool = False) -> list[list[float | None]]:
+    middle = (size - 1) / 2
+    values: list[list[float | None]] = [
+        [0.01 + math.hypot(i - middle, j - middle) ** 2 for j in range(size)] for i in range(size)
+    ]
+    if hole:
+        values[0][0] = None
+    return values
+
+
+def test_level_lines_of_a_bowl_are_circles() -> None:
+    found = list(contours.segments(bowl(), 36.01))
+    assert len(found) > 30
+    for ends in found:
+        for a, b in ends:
+            assert math.hypot(a - 10, b - 10) == pytest.approx(6, abs=0.03)
+    turns = [end for ends in found for end in ends]
+    assert all(sum(math.dist(end, other) < 1e-9 for other in turns) == 2 for end in turns)  # closed
+
+
+def test_level_lines_leave_out_cells_with_holes_and_resolve_saddles() -> None:
+    assert list(contours.segments([[None, 0.0], [1.0, 2.0]], 0.5)) == []
+    for low_middle in (True, False):
+        level = 0.6 if low_middle else 0.4
+        (a, b), (c, d) = contours.segments([[0.0, 1.0], [1.0, 0.0]], level)
+        assert {a, b, c, d} == set(map(tuple, [a, b, c, d]))
+        corner = (0.0, 1.0) if low_middle else (0.0, 0.0)
+        assert any(max(math.dist(end, corner) for end in pair) < 0.5 for pair in ((a, b), (c, d)))
+
+
+@pytest.mark.parametrize("values", [[0.01, 5.0], [-1.0, 3.0], [2.0, 2.5], [4.0, 4.0], [0.0, 0.0]])
+def test_scales_go_there_and_back(values: list[float]) -> None:
+    scale = ink.Scale.of(values)
+    assert scale.logarithmic == (values == [0.01, 5.0])
+    for tick in scale.ticks():
+        assert scale.value(scale.place(tick)) == pytest.approx(tick, abs=1e-12)
+    assert (scale.colour(scale.low), scale.colour(scale.high)) == ("#440154", "#fde725")
+
+
+def test_pictures_have_axes_one_scale_and_marked_holes() -> None:
+    sheets = [sheet(bowl()), sheet(bowl(hole=True), "msam & co")]
+    for svg in (contours.poster(sheets), relief.relief(sheets)):
+        assert "currentColor" not in svg
+        assert "msam &amp; co" in svg
+        assert svg.count("first") == svg.count("second &lt;b&gt;") == 2
+        assert svg.count("Training loss (nats, logarithmic scale)") == 1
+        assert ink.png(svg, 0.5)[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "Crosses: no finite loss." in contours.poster(sheets)
+    assert "Crosses" not in contours.poster(sheets[:1])
+    quads = [relief.relief([one]).count("Z") for one in sheets]
+    assert quads[0] - quads[1] == 1
+
+
+def test_ratio_panels_name_every_row() -> None:
+    study = study_of(2.0, alone=0.4)
+    svg = ratios.panel(study, "eigenvalue")
+    assert svg is not None
+    assert all(svg.count(f">{name}<") == 1 for name in ("all", "audio", "image", "fusion"))
+    assert svg.count(">msam<") == 4
+    records, found = made_up(2.0)
+    found = {folder: [replace(one, value=-1.0) for one in own] for folder, own in found.items()}
+    assert ratios.panel(compare(records, found), "eigenvalue") is None
+
+
+# ---- the page and the command ---------------------------------------------------------------------------------------
+
+
+def test_the_page_needs_no_network_and_holds_every_number(tmp_path: Path) -> None:
+    study = study_of(2.0, alone=0.4)
+    sheets = (sheet(bowl(5, hole=True)),)
+    written = page.write(tmp_path / "report", page.Page("Flatness <now>", study, sheets, "msam study", {"rho": 0.05}))
+    text = written.read_text()
+    assert "Flatness &lt;now&gt;" in text
+    assert study.answer in text
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text)
+    assert "Points without a finite loss: joint 1." in text
+    grids = json.loads(re.findall(r'id="grids">(.*?)</script>', text)[0])
+    assert grids["losses"][0][0][0] is None
+    names = {path.name for path in written.parent.iterdir()}
+    pictures = {f"{name}.{kind}" for name in ("contours", "relief") for kind in ("svg", "png")}
+    assert pictures | {"flatness.html", "flatness.csv", "flatness.md", "surfaces.csv", "ratios-trace.svg"} <= names
+
+
+def test_a_report_is_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        page.write(tmp_path / "file", page.Page("", None, (), "", {}))
+
+
+def succeed(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(arguments)
+    assert done.value.code == 0
+
+
+def test_msam_landscape_draws_runs(root: Path, tmp_path: Path, capsys: Any) -> None:
+    arguments = ["landscape", str(root), "--points", "3", "--samples", "24", "--output", str(tmp_path / "out")]
+    succeed([*arguments, "--block", "gyroscope", "--coalition", "gyroscope"])
+    assert "joint" in capsys.readouterr().out
+    assert "the encoder of gyroscope" in (tmp_path / "out/flatness.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--block", "nose"], "found 'nose'"),
+        (["--coalition", "nose"], "A coalition is some of the modalities"),
+        (["--points", "1"], "points >= 2"),
+        (["--seed", "9"], "of seed 9"),
+    ],
+)
+def test_msam_landscape_refuses_in_one_sentence(root: Path, arguments: list[str], words: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["landscape", str(root), "--samples", "24", *arguments])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert words in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_msam_study_flatness_answers(root: Path, tmp_path: Path, capsys: Any) -> None:
+    given = {"epochs": 1, "hidden": 8, "features": 8, "batch-size": 256, "methods": "joint,msam", "seeds": 1}
+    settings = [part for key, value in given.items() for part in (f"--{key}", str(value))]
+    measuring = ["--samples", "24", "--points", "3", "--workers", "1", "--report", str(tmp_path / "out")]
+    before = {path: path.stat().st_mtime_ns for path in root.glob("*/run.json")}
+    succeed(["study", "flatness", "--data", "smartwatch", "--runs", str(root), *settings, *measuring])
+    said = capsys.readouterr().out
+    assert "the non-dominant encoders are" in said
+    assert before == {path: path.stat().st_mtime_ns for path in root.glob("*/run.json")}
+    assert (tmp_path / "out/flatness.csv").read_text().count("\n") > 50

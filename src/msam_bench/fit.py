@@ -100,7 +100,7 @@ class _Run:
         while self.epoch < self.config.epochs:
             row = self._train_epoch()
             self.rows.append(row)
-            runs.append_metrics(self.folder, row)
+            runs.append_metrics(self.folder, self.rows)
             if time.monotonic() - saved > self.every:
                 self._save()
                 saved = time.monotonic()

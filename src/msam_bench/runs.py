@@ -115,14 +115,14 @@ def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]
     return [record for record in found if record.status == status or not status]
 
 
-def append_metrics(folder: Path, row: dict[str, float]) -> None:
-    """Adds one epoch to `metrics.csv`."""
-    path = folder / "metrics.csv"
-    with path.open("a", newline="") as stream:
-        writer = csv.writer(stream)
-        if stream.tell() == 0:
-            writer.writerow(row)
-        writer.writerow(row.values())
+def append_metrics(folder: Path, rows: list[dict[str, float]]) -> None:
+    """Adds the last of all rows to `metrics.csv`; writes the file anew where that row brings a column of its own."""
+    names = _columns(rows)
+    if len(rows) == 1 or names != _columns(rows[:-1]):
+        keep_metrics(folder, rows)
+        return
+    with (folder / "metrics.csv").open("a", newline="") as stream:
+        csv.DictWriter(stream, names).writerow(rows[-1])
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
@@ -139,10 +139,14 @@ def keep_metrics(folder: Path, rows: list[dict[str, float]]) -> None:
     """Puts exactly these rows into `metrics.csv`."""
     stream = io.StringIO()
     if rows:
-        writer = csv.DictWriter(stream, list(rows[0]))
+        writer = csv.DictWriter(stream, _columns(rows))
         writer.writeheader()
         writer.writerows(rows)
     write_whole(folder / "metrics.csv", stream.getvalue())
+
+
+def _columns(rows: list[dict[str, float]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 @cache

@@ -147,10 +147,17 @@ def test_a_damaged_run_folder_is_refused_in_a_sentence(tmp_path: Path, content: 
 
 
 def test_a_metrics_line_that_was_cut_off_is_not_read(tmp_path: Path) -> None:
-    runs.append_metrics(tmp_path, {"epoch": 1, "loss": 0.5})
+    runs.append_metrics(tmp_path, [{"epoch": 1, "loss": 0.5}])
     with (tmp_path / "metrics.csv").open("a") as stream:
         stream.write("2,0.")
     assert runs.read_metrics(tmp_path) == [{"epoch": 1.0, "loss": 0.5}]
+
+
+def test_metrics_may_gain_and_lose_columns_between_epochs(tmp_path: Path) -> None:
+    rows = [{"epoch": 1.0}, {"epoch": 2.0, "share": 0.5}, {"epoch": 3.0}, {"epoch": 4.0, "share": 0.25}]
+    for count in range(1, 5):
+        runs.append_metrics(tmp_path, rows[:count])
+        assert runs.read_metrics(tmp_path) == rows[:count]
 
 
 def test_a_last_batch_of_one_sample_joins_the_one_before(tmp_path: Path) -> None:

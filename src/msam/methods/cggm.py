@@ -156,7 +156,7 @@ class CGGM(Method):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Accuracies of the last batch and its late direction, for `state_dict`."""
-        return {"accuracies": self._accuracies, "late": self._late}
+        return {"accuracies": self._accuracies, "late": dict(self._late)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continues where `get_extra_state` left off."""

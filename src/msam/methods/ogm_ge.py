@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from msam.attribution import probability
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective, Pass
-from msam.types import Inputs, Outcome
+from msam.types import Batches, Inputs, Outcome
 
 
 class OGM(Method):
@@ -112,7 +112,7 @@ class OGM(Method):
     def _modulates(self, weight: Tensor) -> bool:
         return self.faithful == "paper" or weight.dim() == 4
 
-    def next_epoch(self, objective: Objective, train: Any = None, valid: Any = None) -> None:
+    def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Moves on in the window of epochs."""
         self._epoch += 1
 

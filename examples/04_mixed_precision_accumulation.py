@@ -31,7 +31,8 @@ backward = MSAM(rho=0.05).on(
 
 for epoch in range(6):
     for count, rows in enumerate(torch.randperm(len(train)).split(10), start=1):
-        outcome = backward({name: tensor[rows] for name, tensor in train.inputs.items()}, train.target[rows])
+        batch = {name: tensor[rows].to(DEVICE) for name, tensor in train.inputs.items()}
+        outcome = backward(batch, train.target[rows].to(DEVICE))
         if count % MICRO_BATCHES == 0:
             scaler.unscale_(optimizer)
             norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm=5.0)
@@ -42,5 +43,5 @@ for epoch in range(6):
     rate = scheduler.get_last_lr()[0]
     print(f"epoch {epoch}: loss {MICRO_BATCHES * outcome.loss:.3f}, gradient norm {norm:.2f}, learning rate {rate:.4f}")
 
-correct = backward.predict(test.inputs).argmax(1) == test.target
-print(f"test accuracy {correct.float().mean():.3f}, loss scale {scaler.get_scale():.0f}")
+logits = backward.predict({name: tensor.to(DEVICE) for name, tensor in test.inputs.items()}).cpu()
+print(f"test accuracy {(logits.argmax(1) == test.target).float().mean():.3f}, loss scale {scaler.get_scale():.0f}")

@@ -98,7 +98,7 @@ class Method(nn.Module, ABC):
         if missing:
             raise ValueError(
                 f"{type(self).__name__} needs a model with {_words(missing)}, which {_shown(objective)} does not show; "
-                f"{_fitting(objective)} would work."
+                f"{_others(self, objective)} would work."
             )
         for heads in (module for module in self.modules() if isinstance(module, Heads)):
             if set(heads) != set(objective.encoders):
@@ -198,6 +198,8 @@ def _shown(objective: Objective) -> str:
     return type(objective.bare).__name__ + (f" with {type(fusion).__name__}" if isinstance(fusion, nn.Module) else "")
 
 
-def _fitting(objective: Objective) -> str:
+def _others(refused: Method, objective: Objective) -> str:
+    """The library's methods that this model suits, less the one whose arguments ask for more."""
     public = [method for method in Method.__subclasses__() if method.__module__.startswith("msam.")]
-    return ", ".join(sorted(method.__name__ for method in public if method.needs <= objective.capabilities))
+    fitting = [method for method in public if method.needs <= objective.capabilities and method is not type(refused)]
+    return ", ".join(sorted(method.__name__ for method in fitting))

@@ -1,6 +1,6 @@
 """From gradients to the perturbation epsilon: pure functions on lists of tensors.
 
-For example::
+An example.
 
     epsilon = ball(gradients, rho=0.05)          # the steepest point of a Euclidean ball
 """

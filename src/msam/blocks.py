@@ -1,6 +1,6 @@
 """Gradients of two losses on one block of weights, such as an encoder: how they agree, and their sum.
 
-For example::
+An example.
 
     fused, alone = objective.gradients(loss, weights), objective.gradients(own_loss, weights)
     squared, own_squared, product = products(fused, alone, encoder)

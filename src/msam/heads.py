@@ -1,6 +1,6 @@
 """Unimodal classifiers that a method holds beside the model: one linear layer on each encoder's output.
 
-For example::
+An example.
 
     heads = Heads({"audio": 64, "image": 512}, classes=6)
     losses = heads.losses(objective, live, target)                # modality -> its own loss, with graph

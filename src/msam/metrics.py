@@ -1,6 +1,6 @@
 """What is measured of a trained model: free functions, and small accumulators over batches.
 
-For example::
+An example.
 
     counter = CoalitionAccuracy(modalities, lattice(2))
     for inputs, target in loader:

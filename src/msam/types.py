@@ -1,6 +1,6 @@
 """The words the library speaks in: one documented alias or frozen dataclass each.
 
-For example::
+An example.
 
     inputs = {"audio": Tensor[batch, ...], "image": Tensor[batch, ...]}      # Inputs
     outcome = backward(inputs, target)                                       # Outcome

@@ -320,6 +320,16 @@ def test_sampled_values_are_those_of_the_refresh_whatever_was_done_before() -> N
     assert len({str(values) for values in left}) > 1
 
 
+def test_the_same_refresh_draws_the_same_however_many_calls_lie_in_between() -> None:
+    game = torch.randn(8, dtype=torch.float64)
+    game[0] = 0
+    found = []
+    for every in (1, 3):
+        attribution = Shapley(value=Played(game), estimator="antithetic", every=every)
+        found.append([play(attribution, 3).values for _ in range(5 * every)][::every])
+    assert found[0] == found[1]
+
+
 # ---- value functions ------------------------------------------------------------------------------------------------
 
 LOGITS = torch.tensor([[[0.0, math.log(3)], [math.log(4), 0.0]], [[0.0, 0.0], [0.0, math.log(9)]]])

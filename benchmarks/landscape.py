@@ -1,4 +1,4 @@
-"""What sharpness measurements of a ResNet-18 take: seconds, gradient evaluations, memory.
+"""What sharpness measurements of a ResNet-18 take: CPU seconds, gradient evaluations, memory.
 
     python benchmarks/landscape.py [--samples 64] [--side 64] [--batch 16] [--threads 2] [--memory]
 
@@ -98,10 +98,10 @@ def train(objective: Objective, batches: list[tuple[dict[str, Tensor], Tensor]],
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long some work takes."""
-    start = time.perf_counter()
+    """CPU seconds of some work, all threads together: what it takes on a machine that others use too."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def show(name: str, unit: float, measure: Callable[[], Any], words: Callable[[Any], str]) -> None:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -199,6 +198,7 @@ def landscape(
     points: int = 25,
     span: float = 1.0,
     samples: int = 512,
+    workers: int | None = None,
     output: Path = Path("reports/landscape"),
 ) -> None:
     """Draw the loss around the models of finished runs: shared directions, one colour scale. Nothing is trained.
@@ -212,17 +212,17 @@ def landscape(
         points: Points along each axis.
         span: How far to go, in lengths of each filter of the first method.
         samples: How many training samples the loss is a mean of.
+        workers: Processes, one core each; as many as there are cores if not given.
         output: Folder of the page and its pictures.
     """
     from . import runs
     from .flatness.page import Page, write
-    from .flatness.surfaces import chosen, surfaces
+    from .flatness.surfaces import Grid, chosen, surfaces
 
     records = chosen(runs.records(folders or [Path("runs")]), seed)
-    present = None if coalition is None else coalition.split("+")
-    with _counting("points") as watch:
-        grid = partial(surfaces, points=points, span=span, samples=samples, seed=directions, watch=watch)
-        sheets = grid(records, block=block, coalition=present)
+    present = None if coalition is None else tuple(coalition.split("+"))
+    with _counting("surfaces") as watch, _pool(workers, len(records)) as executor:
+        sheets = surfaces(records, Grid(block, present, points, span, samples, directions), executor, watch)
     for sheet in sheets:
         _line(sheet.label, f"loss {sheet.loss:.4g}, around it {min(sheet.values):.4g} to {max(sheet.values):.4g}")
     title = f"Loss landscapes on {records[0].config['data']}"
@@ -267,7 +267,7 @@ def study_flatness(
     from .flatness.measuring import Plan, measure_all
     from .flatness.page import Page, write
     from .flatness.study import compare as compare_flatness
-    from .flatness.surfaces import chosen, surfaces
+    from .flatness.surfaces import Grid, chosen, surfaces
 
     names = [name for name in methods.split(",") if name.strip()]
     _check_positive(seeds=seeds, methods=len(names))
@@ -278,8 +278,9 @@ def study_flatness(
     plan = replace(Plan(), samples=samples, rho=rho)
     with _counting("runs measured") as watch, _pool(workers, len(records)) as executor:
         study = compare_flatness(records, measure_all(records, plan, executor, watch))
-    with _counting("points") as watch:
-        sheets = surfaces(chosen(records), points=points, samples=samples, watch=watch)
+    drawn = chosen(records)
+    with _counting("surfaces") as watch, _pool(workers, len(drawn)) as executor:
+        sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch)
     folder = report or Path("reports") / f"flatness-{data}-{fusion}"
     page = write(folder, Page(f"Flatness on {data}", study, tuple(sheets), _command(), asdict(plan)))
     console.print(f"\n{study.answer}\n\nReport: {page}", soft_wrap=True, highlight=False)

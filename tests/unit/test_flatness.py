@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from msam_bench.config import resolve
 from msam_bench.flatness import contours, ink, page, ratios, relief
 from msam_bench.flatness.measuring import ALONE, JOINT, MEASURES, Measurement, Plan, batches, measured
 from msam_bench.flatness.study import Study, compare, correlations, rows
-from msam_bench.flatness.surfaces import Sheet, chosen, surfaces, table
+from msam_bench.flatness.surfaces import Grid, Sheet, chosen, surfaces, table
 from msam_bench.restore import restored
 
 SMALL = Plan(samples=24, steps=2, pairs=2, products=6)
@@ -187,11 +188,13 @@ def test_one_run_a_method_of_the_seed_that_most_have() -> None:
 
 def test_surfaces_share_directions_and_data(trained: list[runs.Record]) -> None:
     told: list[tuple[int, int]] = []
-    sheets = surfaces(chosen(trained), points=3, samples=24, watch=lambda *it: told.append(it))
+    grid = Grid(points=3, samples=24)
+    with ThreadPoolExecutor(1) as executor:
+        sheets = surfaces(chosen(trained), grid, executor, lambda *it: told.append(it))
+        again = surfaces(chosen(trained), grid, executor)
     assert [sheet.label for sheet in sheets] == ["joint", "msam"]
     assert all(sheet.losses[1][1] == sheet.loss for sheet in sheets)
-    assert told == [(done, 18) for done in range(1, 19)]
-    again = surfaces(chosen(trained), points=3, samples=24)
+    assert told == [(1, 2), (2, 2)]
     assert again == sheets
     lines = table(sheets).splitlines()
     assert lines[0] == "method,seed,first,second,loss"
@@ -300,7 +303,18 @@ def succeed(arguments: list[str]) -> None:
 
 
 def test_msam_landscape_draws_runs(root: Path, tmp_path: Path, capsys: Any) -> None:
-    arguments = ["landscape", str(root), "--points", "3", "--samples", "24", "--output", str(tmp_path / "out")]
+    arguments = [
+        "landscape",
+        str(root),
+        "--points",
+        "3",
+        "--samples",
+        "24",
+        "--workers",
+        "1",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     succeed([*arguments, "--block", "gyroscope", "--coalition", "gyroscope"])
     assert "joint" in capsys.readouterr().out
     assert "the encoder of gyroscope" in (tmp_path / "out/flatness.html").read_text()
@@ -317,7 +331,7 @@ def test_msam_landscape_draws_runs(root: Path, tmp_path: Path, capsys: Any) -> N
 )
 def test_msam_landscape_refuses_in_one_sentence(root: Path, arguments: list[str], words: str, capsys: Any) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["landscape", str(root), "--samples", "24", *arguments])
+        main(["landscape", str(root), "--samples", "24", "--workers", "1", *arguments])
     said = capsys.readouterr().err
     assert stopped.value.code == 2
     assert words in said

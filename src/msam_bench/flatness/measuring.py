@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msam_bench.files import write_whole
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 JOINT, ALONE = "all modalities", "alone"
 """Whose loss: that of all modalities together, or that of the block's own modality."""
 _FILE = "flatness.json"
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,12 @@ def measure_all(
     records: Sequence[Record], plan: Plan, executor: Executor, watch: Callable[[int, int], None] = lambda *_: None
 ) -> dict[Path, list[Measurement]]:
     """Measurements of many runs, by folder; `watch` is told how many are done."""
-    futures = {executor.submit(measured, record, plan): record.folder for record in records}
+    found = in_order([executor.submit(measured, record, plan) for record in records], executor, watch)
+    return {record.folder: own for record, own in zip(records, found, strict=True)}
+
+
+def in_order(futures: Sequence[Future[R]], executor: Executor, watch: Callable[[int, int], None]) -> list[R]:
+    """Results in the order of the jobs; the first error stops those not yet begun."""
     try:
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
@@ -144,7 +151,7 @@ def measure_all(
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         raise
-    return {folder: future.result() for future, folder in futures.items()}
+    return [future.result() for future in futures]
 
 
 def batches(record: Record, samples: int, seed: int) -> tuple[Any, list[tuple[dict[str, Any], Any]]]:

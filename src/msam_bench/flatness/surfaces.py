@@ -8,12 +8,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .measuring import batches
+from .measuring import batches, in_order
 
 if TYPE_CHECKING:
+    from msam.sharpness import Landscape
     from msam_bench.runs import Record
 
 Points = list[list[float | None]]
@@ -84,58 +86,62 @@ def chosen(records: Sequence[Record], seed: int | None = None, reference: str = 
     return sorted(found.values(), key=lambda record: record.label != reference)
 
 
+@dataclass(frozen=True)
+class Grid:
+    """What is drawn.
+
+    Args:
+        block: which weights move: all (None), a modality's encoder, or `fusion`.
+        coalition: the modalities that are present, None for all.
+        points: along each axis.
+        span: coordinates go from -span to span; one unit is one length of each filter of the first run.
+        samples: of the training split.
+        seed: of directions and samples.
+    """
+
+    block: str | None = None
+    coalition: tuple[str, ...] | None = None
+    points: int = 25
+    span: float = 1.0
+    samples: int = 512
+    seed: int = 0
+
+
 def surfaces(
     records: Sequence[Record],
-    *,
-    block: str | None = None,
-    coalition: Sequence[str] | None = None,
-    points: int = 25,
-    span: float = 1.0,
-    samples: int = 512,
-    seed: int = 0,
+    grid: Grid,
+    executor: Executor,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Sheet]:
     """The surfaces of several runs, in literally the same two directions, scaled to the filters of the first run.
 
     Args:
         records: finished runs of one seed, see `chosen`.
-        block: which weights move: all, a modality's encoder, or `fusion`.
-        coalition: the modalities that are present, None for all.
-        points: along each axis.
-        span: coordinates go from -span to span; one unit is one length of each filter of the first run.
-        samples: of the training split.
-        seed: of directions and samples.
-        watch: told how many points of all are done.
+        grid: what is drawn.
+        executor: draws one run a job.
+        watch: told how many surfaces of all are done.
     """
-    from msam.sharpness import Landscape, random_plane, surface
-
-    found, plane, total = [], None, len(records) * points**2
-    for number, record in enumerate(records):
-        objective, data = batches(record, samples, seed)
-        landscape = Landscape(objective, data, block=block, coalition=coalition, seed=seed)
-        plane = plane or random_plane(landscape)
-        grid = surface(landscape, plane, points=points, span=span, progress=_shifted(watch, number * points**2, total))
-        first, second = (axis.tolist() for axis in grid.axes)
-        losses = [[None if value != value else value for value in row] for row in grid.losses.tolist()]  # NaN is a hole
-        site = (grid.site.block, grid.site.coalition, grid.site.samples)
-        found.append(
-            Sheet(
-                record.label,
-                record.seed,
-                (first, second),
-                losses,
-                grid.loss,
-                grid.labels,
-                *site,
-                records[0].label,
-                seed,
-            )
-        )
-    return found
+    return in_order([executor.submit(sheet, record, records[0], grid) for record in records], executor, watch)
 
 
-def _shifted(watch: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
-    return lambda done, _: watch(before + done, total)
+def sheet(record: Record, reference: Record, grid: Grid) -> Sheet:
+    """The surface of one run, in directions scaled to the filters of another."""
+    from msam.sharpness import random_plane, surface
+
+    plane = random_plane(_landscape(reference, grid))
+    found = surface(_landscape(record, grid), plane, points=grid.points, span=grid.span)
+    first, second = (axis.tolist() for axis in found.axes)
+    losses = [[None if value != value else value for value in row] for row in found.losses.tolist()]  # NaN is a hole
+    site = (found.site.block, found.site.coalition, found.site.samples)
+    what = (record.label, record.seed, (first, second), losses, found.loss, found.labels)
+    return Sheet(*what, *site, reference.label, grid.seed)
+
+
+def _landscape(record: Record, grid: Grid) -> Landscape:
+    from msam.sharpness import Landscape
+
+    objective, data = batches(record, grid.samples, grid.seed)
+    return Landscape(objective, data, block=grid.block, coalition=grid.coalition, seed=grid.seed)
 
 
 def table(sheets: Sequence[Sheet]) -> str:

@@ -283,7 +283,8 @@ def study_flatness(
         sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch)
     folder = report or Path("reports") / f"flatness-{data}-{fusion}"
     page = write(folder, Page(f"Flatness on {data}", study, tuple(sheets), _command(), asdict(plan)))
-    console.print(f"\n{study.answer}\n\nReport: {page}", soft_wrap=True, highlight=False)
+    said = "\n".join([study.answer, *(f"- {line}" for line in study.details)])
+    console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 @data_app.command(name="list")

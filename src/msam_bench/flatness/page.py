@@ -116,7 +116,7 @@ def _surfaces(sheets: tuple[Sheet, ...]) -> dict[str, Any]:
     return {
         "panels": [picture(*size, [contours.panel(sheet, scale)], _label(sheet)) for sheet in sheets],
         "legend": picture(
-            460, 60, [f'<g transform="translate(20 14)">{bar(scale, 400, contours.title_of(scale))}</g>'], ""
+            480, 60, [f'<g transform="translate(30 14)">{bar(scale, 400, contours.title_of(scale))}</g>'], ""
         ),
         "relief": relief(sheets).partition("\n")[2],
         "grids": grids,
@@ -148,7 +148,13 @@ def markdown(study: Study) -> str:
     """The answer and the table as Markdown."""
     titles, cells = _cells(study)
     lines = [titles, ("---",) * len(titles), *cells]
-    return "\n".join([study.answer, "", correlations(study), "", *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
+    details = [f"- {line}" for line in study.details]
+    return (
+        "\n".join(
+            [study.answer, "", *details, "", correlations(study), "", *(f"| {' | '.join(line)} |" for line in lines)]
+        )
+        + "\n"
+    )
 
 
 def _csv(table: list[dict[str, Any]]) -> str:

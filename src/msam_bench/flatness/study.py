@@ -62,7 +62,8 @@ class Study:
         alone: accuracy of the non-dominant modalities alone, differences in accuracy.
         tested: method -> seed -> test accuracy of all modalities.
         accuracy: its differences.
-        answer: in words.
+        answer: the non-dominant encoders in a sentence, and which modality led.
+        details: a sentence or two for each method, with the numbers.
     """
 
     reference: str
@@ -74,7 +75,8 @@ class Study:
     alone: dict[str, Comparison]
     tested: Values
     accuracy: dict[str, Comparison]
-    answer: str
+    answer: str = ""
+    details: tuple[str, ...] = ()
 
 
 def compare(records: Sequence[Record], found: Mapping[Path, Sequence[Measurement]], reference: str = "joint") -> Study:
@@ -103,8 +105,8 @@ def compare(records: Sequence[Record], found: Mapping[Path, Sequence[Measurement
     tested = _by_method(records, lambda record: float(record.summary["test_accuracy"]))
     modalities = tuple(records[0].data["modalities"])
     about = (reference, methods, modalities, dominant, lines, weaker)
-    study = Study(*about, alone, tested, _against(tested, reference), answer="")
-    return replace(study, answer=_answer(study))
+    study = Study(*about, alone, tested, _against(tested, reference))
+    return replace(study, answer=_answer(study), details=tuple(_of_method(study, name) for name in methods[1:]))
 
 
 def _lines(
@@ -140,7 +142,7 @@ def _against(values: Values, reference: str) -> dict[str, Comparison]:
 
 def _dominant(records: Sequence[Record]) -> dict[int, str]:
     dominant: dict[int, str] = {}
-    for record in sorted(records, key=lambda it: not it.label.startswith("msam")):
+    for record in sorted(records, key=lambda it: (not it.label.startswith("msam"), it.label)):
         led: dict[str, float] = {}
         for row in record.metrics:
             for key, share in row.items():
@@ -184,12 +186,27 @@ def _by_method(records: Sequence[Record], read: Callable[[Record], float]) -> Va
 
 
 def _answer(study: Study) -> str:
-    """Whether non-dominant modalities end sharper than under the reference, and less accurate, method by method."""
+    """Whether non-dominant modalities end sharper or flatter than under the reference."""
     if len(study.methods) == 1 or len(study.modalities) == 1:
         return "There is nothing to compare: give several methods and modalities."
-    said = [_of_method(study, method) for method in study.methods[1:]]
     leaders = [f"{name} on {count}" for name, count in Counter(study.dominant.values()).most_common()]
-    return f"Dominant: {words(leaders)} of {len(study.dominant)} seeds. {' '.join(said)}"
+    return f"{_summary(study)} Dominant: {words(leaders)} of {len(study.dominant)} seeds."
+
+
+def _summary(study: Study) -> str:
+    """One sentence on the sharpness of the non-dominant encoders, before the numbers."""
+    found = {method: [own[method] for own in study.weaker.values() if method in own] for method in study.methods[1:]}
+    sharper = [method for method, own in found.items() if any(it.differs and it.difference > 0 for it in own)]
+    flatter = [method for method, own in found.items() if any(it.differs and it.difference < 0 for it in own)]
+    said = [f"under {words(m)} they end {how}" for m, how in ((sharper, "sharper"), (flatter, "flatter")) if m]
+    taken = f"mean over these encoders by {words(list(study.weaker))}; single encoders are in the table"
+    kept = f"at the 5 % level, with {len(study.dominant)} seeds ({taken})"
+    if not said:
+        return (
+            f"No method is shown to leave the non-dominant encoders sharper or flatter than {study.reference} {kept}."
+        )
+    first = said[0].replace("they", "the non-dominant encoders")
+    return f"By at least one measure, {' and '.join([first, *said[1:]])} than under {study.reference} {kept}."
 
 
 def _of_method(study: Study, method: str) -> str:

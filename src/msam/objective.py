@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import log
 from typing import Any
 
@@ -375,14 +375,11 @@ class Objective:
             local: in data-parallel training, leave this gradient on its own rank.
         """
         with replayed(first.start), unrecorded(self.bare), self._on_this_rank(local):
-            logits, capture = self._forward(inputs)
+            live = self._pass(inputs, target)
             with self._context():
-                loss = self.loss(logits, target)
-                (slope,) = torch.autograd.grad(loss, logits)
-                features = self._observed(capture) or self._encoded_again(inputs, first)
-                along = self._along(part, logits, inputs, features, capture.end)
+                (slope,) = torch.autograd.grad(live.loss, live.logits)
+                along = self._along(part, live, inputs)
             self.backpropagate((along * slope).sum() * weight)
-        live = Pass(loss, logits, self._observed(capture), first.start, capture.states, capture.end)
         return live.detached()
 
     def descend_coalition(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
@@ -703,43 +700,38 @@ class Objective:
         with replayed(first.start):
             return self._encode(inputs)
 
-    def _along(self, part: Part, logits: Tensor, inputs: Inputs, present: Features, between: RandomState) -> Tensor:
+    def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:
+        present = live.features or self._encoded_again(inputs, live)
         absent = self._absent_features(inputs, present, part.absent)
-        along = torch.zeros_like(logits)
+        along = torch.zeros_like(live.logits)
         for mask, coefficient in zip(part.masks.tolist(), part.coefficients.tolist(), strict=True):
             if all(mask):
-                along = along + coefficient * logits
+                along = along + coefficient * live.logits
             elif coefficient:
-                members = zip(self.encoders, mask, strict=True)
-                features = {m: present[m] if chosen else absent[m] for m, chosen in members}
-                self.counts.fusions += 1
-                with replayed(between):
-                    along = along + coefficient * self.bare.fuse(_expanded(features, len(logits)))
+                along = along + coefficient * self._fused_again(live, present, absent, mask)
         return along
+
+    def _fused_again(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
+        """One coalition's logits with the random draws that the fusion had in a pass, with their graph."""
+        self.counts.fusions += 1
+        members = zip(self.encoders, mask, strict=True)
+        features = {name: present[name] if chosen else absent[name] for name, chosen in members}
+        with replayed(live.between):
+            logits: Tensor = self.bare.fuse(_expanded(features, len(live.logits)))
+        return logits
 
     def _fused_coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
     ) -> list[Tensor]:
-        def encode_zeros(name: str) -> Tensor:
-            with evaluation(self.encoders[name]):
-                feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
-                return feature
-
         if in_evaluation or not live.features:
             present = self._encoded_again(inputs, live)
         else:
             present = dict(live.features)
-        replacements = absent_features(absent, present, encode_zeros)
-        self.counts.fusions += len(masks)
+        replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))
         if in_evaluation and len(masks):
+            self.counts.fusions += len(masks)
             return list(self._fused_logits(present, replacements, masks.to(self.device)))
-        logits = []
-        for mask in masks.tolist():
-            members = zip(self.encoders, mask, strict=True)
-            features = {name: present[name] if chosen else replacements[name] for name, chosen in members}
-            with replayed(live.between):
-                logits.append(self.bare.fuse(_expanded(features, len(live.logits))))
-        return logits
+        return [self._fused_again(live, present, replacements, mask) for mask in masks.tolist()]
 
     def _masked_coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
@@ -767,12 +759,14 @@ class Objective:
     def _absent_features(
         self, inputs: Inputs, present: Features, absent: Absent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        def encode_zeros(name: str) -> Tensor:
+        with self.inspecting() if absent == "zero-input" else torch.no_grad():
+            return absent_features(absent, present, partial(self._encode_zeros, inputs), generator)
+
+    def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
+        """What a modality's encoder makes of an all-zero input, in evaluation mode, `[1, ...]`."""
+        with evaluation(self.encoders[name]):
             feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
             return feature
-
-        with self.inspecting() if absent == "zero-input" else torch.no_grad():
-            return absent_features(absent, present, encode_zeros, generator)
 
     def _coalition_logits(self, inputs: Inputs, coalition: Coalition | None, absent: Absent, seed: int) -> Tensor:
         """Logits of one coalition, differentiable; encoders of absent modalities run on no more than they have to."""
@@ -792,13 +786,10 @@ class Objective:
     def _replaced_features(
         self, inputs: Inputs, gone: Sequence[str], absent: Absent, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        def encode_zeros(name: str) -> Tensor:
-            feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
-            return feature
-
         rows = slice(1) if absent in ("zero-input", "zero-feature") else slice(None)
         seen = {name: self.encoders[name](inputs[name][rows]) for name in gone}
-        return _expanded(absent_features(absent, seen, encode_zeros, generator), len(inputs[gone[0]]))
+        replaced = absent_features(absent, seen, partial(self._encode_zeros, inputs), generator)
+        return _expanded(replaced, len(inputs[gone[0]]))
 
     def _summed_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
         """Additive fusion in closed form: `z_S = sum_m A_m + sum_{m in S} (P_m - A_m)`, one small matrix product."""

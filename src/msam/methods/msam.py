@@ -12,7 +12,7 @@ from torch import Tensor
 
 from msam.ascent import ball, scaled_ball
 from msam.attribution import Shapley
-from msam.methods.base import Method, in_range
+from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
 from msam.twopass import TwoPass, first_pass
 from msam.types import Contributions, Inputs, Outcome
@@ -73,9 +73,8 @@ class MSAM(Method):
         every: int = 1,
     ) -> None:
         super().__init__()
-        if scope not in get_args(Scope):
-            raise ValueError(f"scope must be one of {list(get_args(Scope))}, found {scope!r}.")
-        self.rho, self.scope, self.dominant, self.adaptive = in_range("rho", rho, 0), scope, dominant, adaptive
+        self.rho, self.scope = in_range("rho", rho, 0), one_of("scope", scope, get_args(Scope))
+        self.dominant, self.adaptive = dominant, adaptive
         self.weight: Literal["share"] | float = "share" if weight == "share" else in_range("weight", weight, 0, 1)
         self.every = int(in_range("every", every, 1))
         self.attribution = attribution or Shapley()
@@ -103,21 +102,23 @@ class MSAM(Method):
 
     def loss_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """`u = v_d g(theta + epsilon) + (1 - v_d) g(theta)`, all parameters."""
-        share = contributions.shares[contributions.index] if self.weight == "share" else self.weight
-        return step.again(self._ascend(step.weights(), step.gradients()), share)
+        return step.again(self._ascend(step.weights(), step.gradients()), self._share(contributions))
 
     def encoder_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """The same mixture inside the dominant modality's block, `g(theta)` elsewhere."""
-        share = contributions.shares[contributions.index] if self.weight == "share" else self.weight
         modality = contributions.dominant
         block = step.weights(step.objective.parameters(modality, head=self.scope == "encoder+head"))
-        return step.again_within(modality, block, self._ascend(block, step.gradients(block)), share)
+        epsilon = self._ascend(block, step.gradients(block))
+        return step.again_within(modality, block, epsilon, self._share(contributions))
 
     def shapley_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """`u = g(theta) - g_d(theta) + g_d(theta + epsilon_d)`, the split taking the place of the share."""
         design = self.attribution.design(step.objective, len(contributions.modalities))
         part = Part(design.masks, design.weights[int(contributions.index)], self.attribution.absent)
         return step.again_along(part, self._ascend, 1.0 if self.weight == "share" else self.weight)
+
+    def _share(self, contributions: Contributions) -> float | Tensor:
+        return contributions.shares[contributions.index] if self.weight == "share" else self.weight
 
     def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         return scaled_ball(weights, gradients, self.rho, 0.01) if self.adaptive else ball(gradients, self.rho)

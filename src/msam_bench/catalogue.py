@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .files import nearest
+from .names import nearest
 
 if TYPE_CHECKING:
     from msam import Method

@@ -18,6 +18,8 @@ from rich.table import Table as Grid
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
+    from rich.progress import Progress
+
     from .config import RunConfig
     from .executor import State
     from .report import Table
@@ -95,11 +97,7 @@ def compare(
     from .report import compare as tabulate
     from .report import write_report
 
-    names = [name for name in methods.split(",") if name.strip()]
-    _check_positive(seeds=seeds, methods=len(names))
-    numbers = range(first_seed, first_seed + seeds)
-    configs = [_resolve(data, fusion, name, seed, settings) for seed in numbers for name in names]
-    records = _train(configs, runs, workers)
+    records = _train(_planned(data, fusion, methods, seeds, first_seed, settings), runs, workers)
     folder = report or Path("reports") / f"{data}-{fusion}"
     table = tabulate(records)
     _show(table)
@@ -262,20 +260,13 @@ def study_flatness(
         runs: Folder of the run folders; measurements are kept in them.
         report: Folder of the report; reports/flatness-DATA-FUSION if not given.
     """
-    from dataclasses import replace
-
     from .flatness.measuring import Plan, measure_all
     from .flatness.page import Page, write
     from .flatness.study import compare as compare_flatness
     from .flatness.surfaces import Grid, chosen, surfaces
 
-    names = [name for name in methods.split(",") if name.strip()]
-    _check_positive(seeds=seeds, methods=len(names))
-    numbers = range(first_seed, first_seed + seeds)
-    records = _train(
-        [_resolve(data, fusion, name, seed, settings) for seed in numbers for name in names], runs, workers
-    )
-    plan = replace(Plan(), samples=samples, rho=rho)
+    records = _train(_planned(data, fusion, methods, seeds, first_seed, settings), runs, workers)
+    plan = Plan(samples=samples, rho=rho)
     with _counting("runs measured") as watch, _pool(workers, len(records)) as executor:
         study = compare_flatness(records, measure_all(records, plan, executor, watch))
     drawn = chosen(records)
@@ -336,6 +327,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 # ---- inside ---------------------------------------------------------------------------------------------------------
 
 
+def _planned(data: str, fusion: str, methods: str, seeds: int, first_seed: int, settings: Settings) -> list[RunConfig]:
+    """The runs of a comparison, seed by seed."""
+    names = [name for name in methods.split(",") if name.strip()]
+    _check_positive(seeds=seeds, methods=len(names))
+    numbers = range(first_seed, first_seed + seeds)
+    return [_resolve(data, fusion, name, seed, settings) for seed in numbers for name in names]
+
+
 def _resolve(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:
     """The configuration of a run, with everything checked that can be before training."""
     from .catalogue import build
@@ -377,10 +376,7 @@ def _train_here(config: RunConfig, root: Path) -> Record:
 
 @contextmanager
 def _progress(count: int) -> Iterator[Any]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (BarColumn(30), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+    with _bar("{task.percentage:>3.0f} %", "{task.description}") as bar:
         task = bar.add_task("starting", total=None)
 
         def watch(state: State) -> None:
@@ -393,12 +389,19 @@ def _progress(count: int) -> Iterator[Any]:
 @contextmanager
 def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar for a known number of things."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (BarColumn(30), TextColumn("{task.completed} of {task.total} " + what), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+    with _bar("{task.completed} of {task.total} " + what) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar(*texts: str) -> Progress:
+    """A progress bar, what is said beside it, time gone and time left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    said = (TextColumn(text) for text in texts)
+    return Progress(
+        BarColumn(30), *said, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+    )
 
 
 def _show(table: Table) -> None:

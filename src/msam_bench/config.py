@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .files import nearest
+from .names import nearest
 
 Fusion = Literal["late", "early"]
 Scalar = bool | int | float | str

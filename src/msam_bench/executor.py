@@ -9,15 +9,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExecutor, as_completed, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
+from typing import TypeVar
 
 from . import runs
 from .config import RunConfig
+
+R = TypeVar("R")
 
 _TICK = 0.25
 """Seconds between looks at the folders of the runs that are being trained."""
@@ -61,17 +64,33 @@ def train_all(
         ValueError: the first error of a run; those not yet begun are not begun.
     """
     futures = {executor.submit(train, config, root): config for config in configs}
-    try:
+    with _stopping(executor):
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
             watch(_state(futures, root))
+    return [future.result() for future in futures]
+
+
+def in_order(futures: Sequence[Future[R]], executor: Executor, watch: Callable[[int, int], None]) -> list[R]:
+    """Results in the order of the jobs; the first error stops those not yet begun."""
+    with _stopping(executor):
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            watch(done, len(futures))
+    return [future.result() for future in futures]
+
+
+@contextmanager
+def _stopping(executor: Executor) -> Iterator[None]:
+    """An error inside stops what has not begun."""
+    try:
+        yield
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         raise
-    return [future.result() for future in futures]
 
 
 def _state(futures: dict[Future[runs.Record], RunConfig], root: Path) -> State:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from msam import shapley
 from msam.coalition import lattice
 from msam.metrics import CoalitionAccuracy, overfitting_gap
+from msam.sets import moved
+from msam.types import Inputs
 
 from . import checkpoint, data, runs
 from .catalogue import build
@@ -159,7 +161,7 @@ class _Run:
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
-    def _shuffled(self, split: str) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def _shuffled(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         """Shuffled by the seed and the epoch alone; a last batch of a single sample joins the one before."""
         part, size = self.dataset.splits[split], self.config.batch_size
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.epoch)
@@ -167,18 +169,15 @@ class _Run:
         chunks = list(torch.split(order, size))
         if len(chunks) > 1 and len(chunks[-1]) == 1:
             chunks[-2:] = [torch.cat(chunks[-2:])]
-        for rows in chunks:
-            yield self._moved({name: tensor[rows] for name, tensor in part.inputs.items()}, part.target[rows])
+        return self._taken(part, chunks)
 
-    def _whole(self, split: str) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def _whole(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         part = self.dataset.splits[split]
-        for start in range(0, len(part), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            yield self._moved({name: tensor[rows] for name, tensor in part.inputs.items()}, part.target[rows])
+        return self._taken(part, [slice(start, start + _CHUNK) for start in range(0, len(part), _CHUNK)])
 
-    def _moved(self, inputs: dict[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        device = self.fabric.device
-        return {name: tensor.to(device) for name, tensor in inputs.items()}, target.to(device)
+    def _taken(self, part: data.Split, chunks: Sequence[Tensor | slice]) -> Iterator[tuple[Inputs, Tensor]]:
+        taken = (({name: tensor[rows] for name, tensor in part.inputs.items()}, part.target[rows]) for rows in chunks)
+        return moved(self.backward.objective, taken)
 
     # ---- measuring ------------------------------------------------------------------------------------------------
 
@@ -286,10 +285,10 @@ class _Run:
 class _Again:
     """A set of batches that can be gone through again and again."""
 
-    def __init__(self, batches: Callable[[str], Iterator[tuple[dict[str, Tensor], Tensor]]], split: str) -> None:
+    def __init__(self, batches: Callable[[str], Iterator[tuple[Inputs, Tensor]]], split: str) -> None:
         self.batches, self.split = batches, split
 
-    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         return self.batches(self.split)
 
 

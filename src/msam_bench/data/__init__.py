@@ -7,7 +7,7 @@ Importing this package imports no torch: only `load` does.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from msam_bench.names import nearest
 
 from .base import SPLITS, Dataset, Source, Split
 from .digits6 import DIGITS6
@@ -30,6 +30,5 @@ def source(name: str) -> Source:
     known = sources()
     if name in known:
         return known[name]
-    near = get_close_matches(name, known, n=1, cutoff=0.4)
-    advice = f"write '{near[0]}' if you meant that" if near else "see 'msam data list'"
+    advice = nearest(name, known, otherwise="see 'msam data list'")
     raise ValueError(f"Expected one of the data sets {', '.join(known)}, found '{name}': {advice}.")

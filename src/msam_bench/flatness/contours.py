@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from .ink import Scale, alone, bar, moved, path, picture, short, text
+from .ink import Scale, alone, bar, moved, path, picture, short, text, tiled
 from .surfaces import Points, Sheet
 
 SIDE, LEFT, TOP = 240.0, 62.0, 30.0
@@ -65,13 +65,9 @@ def panel(sheet: Sheet, scale: Scale) -> str:
 def poster(sheets: Sequence[Sheet], columns: int = 3) -> str:
     """All panels and the colour scale as one file of its own."""
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
-    columns = min(columns, len(sheets))
-    rows = -(-len(sheets) // columns)
-    width, height = columns * WIDTH, rows * HEIGHT + 84
-    panels = [
-        moved((i % columns) * WIDTH, (i // columns) * HEIGHT, [panel(sheet, scale)]) for i, sheet in enumerate(sheets)
-    ]
-    legend = moved(LEFT, rows * HEIGHT + 18, [bar(scale, min(width - LEFT - 40, 420), title_of(scale))])
+    panels, width, bottom = tiled([[panel(sheet, scale)] for sheet in sheets], WIDTH, HEIGHT, columns)
+    height = bottom + 84
+    legend = moved(LEFT, bottom + 18, [bar(scale, min(width - LEFT - 40, 420), title_of(scale))])
     crosses = " Crosses: no finite loss." if any(sheet.holes for sheet in sheets) else ""
     holes = text(LEFT, height - 6, f"{said(sheets[0])} White dot: the model.{crosses}", size=11, anchor="start")
     return alone(picture(width, height, [*panels, legend, holes], "Loss surfaces"))

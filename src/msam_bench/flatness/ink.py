@@ -91,6 +91,13 @@ def moved(x: float, y: float, parts: Iterable[str]) -> str:
     return f'<g transform="translate({x:.1f} {y:.1f})">{"".join(parts)}</g>'
 
 
+def tiled(panels: Sequence[Iterable[str]], width: float, height: float, columns: int) -> tuple[list[str], float, float]:
+    """Panels in rows of as many columns at most, and the width and height of them all."""
+    columns = min(columns, len(panels))
+    parts = [moved((i % columns) * width, (i // columns) * height, panel) for i, panel in enumerate(panels)]
+    return parts, columns * width, -(-len(panels) // columns) * height
+
+
 def bar(scale: Scale, length: float, title: str) -> str:
     """The colour scale as a horizontal bar with its title above and numbers below."""
     steps = 60

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from msam_bench.executor import in_order
 from msam_bench.files import write_whole
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 JOINT, ALONE = "all modalities", "alone"
 """Whose loss: that of all modalities together, or that of the block's own modality."""
 _FILE = "flatness.json"
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -140,18 +139,6 @@ def measure_all(
     """Measurements of many runs, by folder; `watch` is told how many are done."""
     found = in_order([executor.submit(measured, record, plan) for record in records], executor, watch)
     return {record.folder: own for record, own in zip(records, found, strict=True)}
-
-
-def in_order(futures: Sequence[Future[R]], executor: Executor, watch: Callable[[int, int], None]) -> list[R]:
-    """Results in the order of the jobs; the first error stops those not yet begun."""
-    try:
-        for done, future in enumerate(as_completed(futures), 1):
-            future.result()
-            watch(done, len(futures))
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
-    return [future.result() for future in futures]
 
 
 def batches(record: Record, samples: int, seed: int) -> tuple[Any, list[tuple[dict[str, Any], Any]]]:

@@ -5,13 +5,12 @@ write(Path("reports/flatness"), Page("Flatness on digits6", study, sheets, comma
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msam_bench.files import write_whole
+from msam_bench.files import csv_text, write_whole
+from msam_bench.templating import environment
 
 from . import contours, ratios
 from .ink import Scale, alone, bar, picture, png
@@ -57,7 +56,7 @@ def write(folder: Path, page: Page) -> Path:
 def _files(page: Page) -> dict[str, bytes | str]:
     files: dict[str, bytes | str] = {}
     if page.study:
-        files["flatness.csv"] = _csv(rows(page.study))
+        files["flatness.csv"] = csv_text(rows(page.study))
         files["flatness.md"] = markdown(page.study)
         drawn = ((name, ratios.panel(page.study, name)) for name in ratios.SHOWN)
         pictures = {
@@ -79,24 +78,18 @@ def _both(pictures: dict[str, str]) -> dict[str, bytes | str]:
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     sheets, study = page.sheets, page.study
-    return environment.get_template("flatness.html.j2").render(
-        page=page,
-        study=study,
-        ratios=[svg for name in ratios.SHOWN if study and (svg := ratios.panel(study, name))],
-        correlations=correlations(study) if study else "",
-        table=_cells(study) if study else None,
-        **_surfaces(sheets),
+    return (
+        environment()
+        .get_template("flatness.html.j2")
+        .render(
+            page=page,
+            study=study,
+            ratios=[svg for name in ratios.SHOWN if study and (svg := ratios.panel(study, name))],
+            correlations=correlations(study) if study else "",
+            table=_cells(study) if study else None,
+            **_surfaces(sheets),
+        )
     )
 
 
@@ -155,11 +148,3 @@ def markdown(study: Study) -> str:
         )
         + "\n"
     )
-
-
-def _csv(table: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()

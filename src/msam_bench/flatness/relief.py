@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .contours import said, title_of
-from .ink import Scale, alone, bar, moved, path, picture, short, text
+from .ink import Scale, alone, bar, moved, path, picture, short, text, tiled
 from .surfaces import Sheet
 
 WIDTH, HEIGHT = 380.0, 330.0
@@ -20,13 +20,9 @@ _THIN = 'stroke="currentColor" stroke-opacity="0.55" stroke-width="0.8" fill="no
 def relief(sheets: Sequence[Sheet], columns: int = 2) -> str:
     """All surfaces, drawn from far to near; a hole in the surface is left open."""
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
-    columns = min(columns, len(sheets))
-    rows = -(-len(sheets) // columns)
-    width, height = columns * WIDTH, rows * HEIGHT + 84
-    panels = [
-        moved((i % columns) * WIDTH, (i // columns) * HEIGHT, _panel(sheet, scale)) for i, sheet in enumerate(sheets)
-    ]
-    legend = moved(40, rows * HEIGHT + 18, [bar(scale, min(width - 80, 420), title_of(scale))])
+    panels, width, bottom = tiled([_panel(sheet, scale) for sheet in sheets], WIDTH, HEIGHT, columns)
+    height = bottom + 84
+    legend = moved(40, bottom + 18, [bar(scale, min(width - 80, 420), title_of(scale))])
     below = text(40, height - 6, said(sheets[0]), size=11, anchor="start")
     return alone(picture(width, height, [*panels, legend, below], "Loss surfaces in relief"))
 

@@ -12,7 +12,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .measuring import batches, in_order
+from msam_bench.executor import in_order
+
+from .measuring import batches
 
 if TYPE_CHECKING:
     from msam.sharpness import Landscape

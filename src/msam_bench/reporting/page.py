@@ -7,7 +7,6 @@ The figures go in as data. Importing this module is cheap: jinja2 is imported wh
 
 import itertools
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from msam_bench.reporting import charts
 from msam_bench.reporting.cells import number, pair_cells
@@ -15,25 +14,17 @@ from msam_bench.reporting.record import Groups
 from msam_bench.reporting.settings import machine, settings
 from msam_bench.reporting.table import Column, Table
 from msam_bench.reporting.vega import scripts
+from msam_bench.templating import environment
 
 
 def render(groups: Groups, table: Table, command: str) -> str:
     """Renders the page; the figures go in as data, which the script draws."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["groupby_run"] = _groups_of
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    templates = environment()
+    templates.filters["groupby_run"] = _groups_of
     methods, modalities = charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
     figures = _figures(groups, table, methods, modalities)
     shared, differing = settings(groups)
-    return environment.get_template("report.html.j2").render(
+    return templates.get_template("report.html.j2").render(
         table=table,
         groups=groups,
         figures=figures,

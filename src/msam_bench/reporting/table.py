@@ -6,12 +6,11 @@ table.rows[0].accuracy.mean              # as it is, between 0 and 1
 table.markdown(), table.csv()
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msam_bench.files import csv_text
 from msam_bench.reporting.cells import NOTHING, difference, number
 from msam_bench.statistics import Comparison, Summary, p_text
 
@@ -95,12 +94,7 @@ class Table:
 
     def csv(self) -> str:
         """Gives the table as CSV with every value unrounded, accuracies between 0 and 1."""
-        rows = [self._values(row) for row in self.rows]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return csv_text([self._values(row) for row in self.rows])
 
     def _values(self, row: Row) -> dict[str, Any]:
         return {

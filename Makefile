@@ -48,7 +48,7 @@ clean:  ## remove the environment, caches and built files (runs and reports stay
 # The whole set serves the demo too, so a test run first makes a demo start at once.
 $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 	@echo "Installing into $(VENV) (torch is the large part; VERBOSE=1 shows what pip does)."
-	@$(PIP) -e '.[bench,test,dev]'
+	@$(PIP) -e '.[all,test,dev]'
 	@touch $(VENV)/.installed-bench $@
 
 $(VENV)/.installed-bench: $(INPUTS) | $(BIN)/python

@@ -34,7 +34,7 @@ ENGINES = {
     "msam.accelerate": {"accelerate"},
     "msam.transformers": {"transformers"},
 }
-TALKERS = {"msam_bench.fit", "msam_bench.cli", "msam_bench.__main__"}
+TALKERS = ("msam_bench.fit", "msam_bench.cli", "msam_bench.__main__")
 LONGEST_BODY = 40
 
 
@@ -152,6 +152,10 @@ Rule = Callable[[Module], Iterator[tuple[int, str]]]
 
 def in_library(module: Module) -> bool:
     return module.name.partition(".")[0] == "msam"
+
+
+def talks(module: Module) -> bool:
+    return any(module.name == name or module.name.startswith(f"{name}.") for name in TALKERS)
 
 
 def library_needs_torch_only(module: Module) -> Iterator[tuple[int, str]]:
@@ -277,12 +281,12 @@ _SEEDERS = {
 
 
 def only_the_bench_front_seeds(module: Module) -> Iterator[tuple[int, str]]:
-    """Only `fit.py` and `cli.py` seed the shared streams; a generator of one's own is free."""
-    if module.name in TALKERS:
+    """Only `fit.py` and `cli` seed the shared streams; a generator of one's own is free."""
+    if talks(module):
         return
     for call in module.calls:
         if module.dotted(call.func) in _SEEDERS or _last(call.func) == "seed_everything":
-            yield call.lineno, f"calls {ast.unparse(call.func)}; only fit.py and cli.py seed"
+            yield call.lineno, f"calls {ast.unparse(call.func)}; only fit.py and cli seed"
 
 
 _DEVICE_CHOICES = {
@@ -296,8 +300,8 @@ _DEVICE_CHOICES = {
 
 
 def only_the_bench_front_chooses_a_device(module: Module) -> Iterator[tuple[int, str]]:
-    """Only `fit.py` and `cli.py` name an accelerator or ask whether there is one."""
-    if module.name in TALKERS:
+    """Only `fit.py` and `cli` name an accelerator or ask whether there is one."""
+    if talks(module):
         return
     for call in module.calls:
         name = module.dotted(call.func)
@@ -307,18 +311,18 @@ def only_the_bench_front_chooses_a_device(module: Module) -> Iterator[tuple[int,
         named = keywords + (call.args[:1] if name == "torch.device" or name.endswith(".to") else [])
         moved = isinstance(call.func, ast.Attribute) and call.func.attr == "cuda"
         if name in _DEVICE_CHOICES or moved or any(_text(value) not in {None, "cpu", "meta"} for value in named):
-            yield call.lineno, f"calls {ast.unparse(call)}; only fit.py and cli.py choose a device"
+            yield call.lineno, f"calls {ast.unparse(call)}; only fit.py and cli choose a device"
 
 
 def only_the_bench_front_prints(module: Module) -> Iterator[tuple[int, str]]:
-    """Only `fit.py` and `cli.py` write to the terminal; a console with a file of its own is free."""
-    if module.name in TALKERS:
+    """Only `fit.py` and `cli` write to the terminal; a console with a file of its own is free."""
+    if talks(module):
         return
     for call in module.calls:
         name = module.dotted(call.func)
         console = name == "rich.console.Console" and not any(keyword.arg == "file" for keyword in call.keywords)
         if name in {"print", "rich.print", "sys.stdout.write", "sys.stderr.write"} or console:
-            yield call.lineno, f"calls {ast.unparse(call.func)}; only fit.py and cli.py print"
+            yield call.lineno, f"calls {ast.unparse(call.func)}; only fit.py and cli print"
 
 
 def functions_are_short(module: Module) -> Iterator[tuple[int, str]]:

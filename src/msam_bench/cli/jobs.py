@@ -1,0 +1,43 @@
+"""Where runs are trained: here, or in a pool of processes, with progress on the screen."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .screen import progress
+from .settings import check_positive
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+    from pathlib import Path
+
+    from msam_bench.config import RunConfig
+    from msam_bench.runs import Record
+
+
+def train_all(configs: list[RunConfig], root: Path, workers: int | None) -> list[Record]:
+    """Trains, continues or finds every run, in processes."""
+    from msam_bench.executor import train_all as submit
+
+    with progress(len(configs)) as watch, pool(workers, len(configs)) as executor:
+        return submit(configs, root, executor, watch)
+
+
+def pool(workers: int | None, jobs: int) -> ProcessPoolExecutor:
+    """As many processes as are asked for (cores, if nothing is), and no more than jobs."""
+    from msam_bench.executor import processes
+
+    count = (os.cpu_count() or 1) if workers is None else workers
+    check_positive(workers=count)
+    return processes(min(count, jobs))
+
+
+def train_here(config: RunConfig, root: Path) -> Record:
+    """One run in this process."""
+    from msam_bench import fit
+    from msam_bench.executor import State
+
+    with progress(1) as watch:
+        told = lambda epoch: watch(State(epoch, config.epochs, epoch // config.epochs, (config.label,)))  # noqa: E731
+        return fit.run(config, root, told)

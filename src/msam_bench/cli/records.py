@@ -1,0 +1,51 @@
+"""`msam report` and `msam runs`: what finished runs say; nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .app import app
+from .screen import command, console, new_grid, show_table
+from .settings import check_positive
+
+
+@app.command
+def report(*folders: Path, output: Path = Path("reports/report")) -> None:
+    """Rebuild table and report from run folders; nothing is trained.
+
+    Args:
+        folders: Run folders, or folders that contain them.
+        output: Folder of the report.
+    """
+    from msam_bench import runs
+    from msam_bench.report import compare as tabulate
+    from msam_bench.report import write_report
+
+    records = runs.records(folders or [Path("runs")])
+    check_positive(finished_runs=len(records))
+    table = tabulate(records)
+    show_table(table)
+    page = write_report(records, output, command())
+    console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command(name="runs")
+def list_runs(*folders: Path, data: str | None = None, method: str | None = None, status: str | None = None) -> None:
+    """List runs.
+
+    Args:
+        folders: Run folders, or folders that contain them; runs if not given.
+        data: Only runs on this data set.
+        method: Only runs whose method begins like this.
+        status: Only runs that are running, finished or failed.
+    """
+    from msam_bench import runs
+
+    grid = new_grid("method", "data", "fusion", "seed", "status", "epoch", "test accuracy", "folder")
+    for record in runs.records(folders or [Path("runs")], status=status or ""):
+        if (data or record.config["data"]) == record.config["data"] and record.label.startswith(method or ""):
+            tested = record.summary.get("test_accuracy")
+            cells = (record.label, record.config["data"], record.config["fusion"], record.seed, record.status)
+            shown = (len(record.metrics), "" if tested is None else f"{tested:.4f}", record.folder)
+            grid.add_row(*(str(cell) for cell in (*cells, *shown)))
+    console.print(grid)

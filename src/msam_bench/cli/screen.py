@@ -1,0 +1,78 @@
+"""What the command shows: lines, grids, tables and progress bars on one console."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from msam_bench.executor import State
+    from msam_bench.report import Table
+
+console = Console(width=None if sys.stdout.isatty() else 200)
+
+
+@contextmanager
+def progress(count: int) -> Iterator[Any]:
+    """A progress bar over the epochs of so many runs."""
+    with _bar("{task.percentage:>3.0f} %", "{task.description}") as bar:
+        task = bar.add_task("starting", total=None)
+
+        def watch(state: State) -> None:
+            words = f"{state.finished} of {count} runs; now {', '.join(state.running) or '...'}"
+            bar.update(task, completed=state.epochs, total=state.total, description=words)
+
+        yield watch
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for a known number of things."""
+    with _bar("{task.completed} of {task.total} " + what) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar(*texts: str) -> Progress:
+    """A progress bar, what is said beside it, time gone and time left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    said = (TextColumn(text) for text in texts)
+    return Progress(
+        BarColumn(30), *said, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+    )
+
+
+def show_table(table: Table) -> None:
+    """The comparison as two narrow tables: what the evidence is, then each modality alone and the cost."""
+    split = table.header.index("tau") + 1
+    for columns in (range(split), [0, *range(split, len(table.header))]):
+        grid = new_grid(*(table.header[column] for column in columns))
+        for row in table.cells:
+            grid.add_row(*(row[column] for column in columns))
+        console.print(grid, "")
+
+
+def new_grid(*columns: str) -> Grid:
+    """An empty grid with these headings."""
+    grid = Grid(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold", no_wrap=not console.is_terminal)
+    return grid
+
+
+def line(title: str, text: object) -> None:
+    """One fact under its title."""
+    console.print(f"{title:22}{text}", soft_wrap=True, highlight=False, markup=False)
+
+
+def command() -> str:
+    """The command as it was typed, for the record."""
+    return " ".join(["msam", *sys.argv[1:]])

@@ -1,0 +1,71 @@
+"""Which runs are asked for: a data set's settings, what is changed of them, and the methods and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from msam_bench.config import RunConfig
+
+METHODS = "joint,sam,gnp,msam,msam-encoder"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Settings:
+    """What to change of a data set's default settings; a file is read first, these come after it."""
+
+    epochs: int | None = None
+    "Passes over the training split."
+    batch_size: int | None = None
+    "Samples a step."
+    optimizer: Literal["sgd", "adam", "adamw"] | None = None
+    "The base optimizer, the same for every method."
+    lr: float | None = None
+    "Its learning rate."
+    momentum: float | None = None
+    "Its momentum (sgd)."
+    weight_decay: float | None = None
+    "Its weight decay."
+    schedule: Literal["constant", "cosine", "step"] | None = None
+    "How the learning rate changes over epochs."
+    features: int | None = None
+    "Width of each encoder's output."
+    hidden: int | None = None
+    "Width of the encoders' hidden layers."
+    select: Literal["best", "last"] | None = None
+    "Which epoch's weights are tested: best on validation, or last."
+    config: Path | None = None
+    "A TOML file with any of these settings."
+
+
+def planned(data: str, fusion: str, methods: str, seeds: int, first_seed: int, settings: Settings) -> list[RunConfig]:
+    """The runs of a comparison, seed by seed."""
+    names = [name for name in methods.split(",") if name.strip()]
+    check_positive(seeds=seeds, methods=len(names))
+    numbers = range(first_seed, first_seed + seeds)
+    return [resolved(data, fusion, name, seed, settings) for seed in numbers for name in names]
+
+
+def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:
+    """The configuration of a run, with everything checked that can be before training."""
+    from msam_bench.catalogue import build
+    from msam_bench.config import resolve
+    from msam_bench.data import source
+
+    found = source(data)
+    given = asdict(settings)
+    config = resolve(data, fusion, method, given.pop("config"), seed=seed, **given)
+    build(config.method, dict.fromkeys(found.modalities, config.features), max(1, len(found.classes)))
+    return config
+
+
+def check_positive(**counts: int) -> None:
+    """Raises a ValueError that names the first count below one."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"Expected at least one of {name.replace('_', ' ')}, found {count}.")

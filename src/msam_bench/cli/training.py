@@ -1,0 +1,87 @@
+"""`msam compare` and `msam train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from .app import app
+from .jobs import train_all, train_here
+from .screen import command, console, line, show_table
+from .settings import METHODS, Settings, planned, resolved
+
+
+@app.command
+def compare(
+    *,
+    data: str = "digits6",
+    methods: str = METHODS,
+    seeds: int = 12,
+    first_seed: int = 0,
+    fusion: Literal["late", "early"] = "late",
+    settings: Settings = Settings(),
+    workers: int | None = None,
+    runs: Path = Path("runs"),
+    report: Path | None = None,
+) -> None:
+    """Train several methods on the same data and seeds, and say what the evidence is worth.
+
+    Args:
+        data: Name of a data set (see `msam data list`).
+        methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1.
+        seeds: Number of paired seeds; a seed draws the split, the initial weights and the batches.
+        first_seed: The first of them.
+        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        settings: Changes to the data set's default settings.
+        workers: Runs at a time, one core each; as many as there are cores if not given.
+        runs: Folder of the run folders; a run that is already there is not trained again.
+        report: Folder of the report; reports/DATA-FUSION if not given.
+    """
+    from msam_bench.report import compare as tabulate
+    from msam_bench.report import write_report
+
+    records = train_all(planned(data, fusion, methods, seeds, first_seed, settings), runs, workers)
+    folder = report or Path("reports") / f"{data}-{fusion}"
+    table = tabulate(records)
+    show_table(table)
+    page = write_report(records, folder, command())
+    console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command
+def train(
+    *,
+    data: str = "digits6",
+    method: str = "msam",
+    seed: int = 0,
+    fusion: Literal["late", "early"] = "late",
+    settings: Settings = Settings(),
+    resume: Path | None = None,
+    runs: Path = Path("runs"),
+) -> None:
+    """Train one run. A run that was interrupted is continued where it was, one that is finished is shown.
+
+    Args:
+        data: Name of a data set (see `msam data list`).
+        method: A method; arguments are written name:key=value, such as sam:rho=0.1.
+        seed: Draws the split, the initial weights and the batches.
+        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        settings: Changes to the data set's default settings.
+        resume: Continue the run in this folder; the other options are read from it.
+        runs: Folder of the run folders.
+    """
+    if resume:
+        from msam_bench.config import validated
+        from msam_bench.runs import read
+
+        config, runs = validated(read(resume).config), resume.parent
+    else:
+        config = resolved(data, fusion, method, seed, settings)
+    record = train_here(config, runs)
+    summary = record.summary
+    line("test accuracy", f"{summary['test_accuracy']:.4f} (epoch {summary['epoch']}, selected on validation)")
+    line("validation accuracy", f"{summary['valid_accuracy']:.4f}")
+    line("tau", f"{summary['tau']:.4f}")
+    alone = {name: value for name, value in summary["coalitions"].items() if "+" not in name}
+    line("each modality alone", ", ".join(f"{name} {value:.3f}" for name, value in alone.items()))
+    line("run", record.folder)

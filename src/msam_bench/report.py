@@ -6,7 +6,7 @@ beside it. The parts lie in `msam_bench.reporting`.
 
     table = compare(records)                                # against "joint" and "sam", paired by seed
     print(table.verdict)
-    write_report(records, Path("results"), "msam compare")  # results/report.html, table.md, table.csv
+    write_report(records, Path("results"), "msam compare")  # results/report.html, table.md, table.csv, figures/
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,8 @@ from pathlib import Path
 from msam_bench.files import write_whole
 from msam_bench.reporting.comparing import compare
 from msam_bench.reporting.grouping import grouped
-from msam_bench.reporting.page import render
+from msam_bench.reporting.page import draw, render
+from msam_bench.reporting.pictures import pictures
 from msam_bench.reporting.record import Record
 from msam_bench.reporting.table import Table
 
@@ -23,7 +24,7 @@ __all__ = ["Record", "Table", "compare", "write_report"]
 
 
 def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
-    """Writes `report.html`, `table.md` and `table.csv` into a folder and gives the path of the page.
+    """Writes `report.html`, `table.md`, `table.csv` and `figures/*` into a folder and gives the path of the page.
 
     Each file appears whole or not at all, and nothing is written when the runs cannot be compared.
 
@@ -37,10 +38,14 @@ def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
     """
     records = list(records)
     table = compare(records)
-    page = render(grouped(records, table.reference, table.second), table, command)
+    groups = grouped(records, table.reference, table.second)
+    figures = draw(groups, table)
+    page = render(groups, table, figures, command)
     if path.exists() and not path.is_dir():
         raise ValueError(f"A report is written into a folder, but {path} is a file; name a folder.")
-    path.mkdir(parents=True, exist_ok=True)
-    for name, text in (("table.md", table.markdown()), ("table.csv", table.csv()), ("report.html", page)):
+    files = {f"figures/{name}": content for name, content in pictures(figures).items()}
+    files |= {"table.md": table.markdown(), "table.csv": table.csv(), "report.html": page}
+    for name, text in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
         write_whole(path / name, text)
     return path / "report.html"

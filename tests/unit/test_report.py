@@ -16,7 +16,7 @@ import pytest
 
 from msam_bench import report
 from msam_bench.report import compare, write_report
-from msam_bench.reporting import charts, vega
+from msam_bench.reporting import charts, pictures, vega
 from msam_bench.reporting.charts import curves, modalities
 
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
@@ -424,3 +424,22 @@ def source_path():
     import os
 
     return os.environ | {"PYTHONPATH": str(Path(report.__file__).parents[1])}
+
+
+class TestPictures:
+    def test_every_figure_of_the_page_is_there_as_svg_and_png(self, tmp_path):
+        records = [run(label, seed, views=VIEWS[:2], epochs=4) for label in ("joint", "msam") for seed in range(3)]
+        page = write_report(records, tmp_path, "msam compare").read_text(encoding="utf-8")
+        specs = json.loads(re.search(r'id="specs">(.*?)</script>', page, re.S)[1])
+        files = {path.name for path in (tmp_path / "figures").iterdir()}
+        assert files == {f"{name}.{kind}" for name in specs for kind in ("svg", "png")}
+        for path in (tmp_path / "figures").glob("*.png"):
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+    def test_a_picture_stands_alone(self):
+        groups = {label: [run(label, seed, epochs=5) for seed in range(3)] for label in ("joint", "msam")}
+        figure = charts.learning(groups, charts.looks(groups, ink="joint"))[0]
+        svg = pictures.drawn("learning", figure)["learning.svg"]
+        assert "currentColor" not in svg
+        assert all(word in svg for word in ("joint", "msam", figure.title, "Epoch"))
+        assert figure.spec["width"] == "container"  # the page's own stays as it was

@@ -1,12 +1,13 @@
 """The page: one HTML file with every table and figure that needs no network.
 
-    html = render(groups, compare(records), "msam compare")
+    figures = draw(groups, table)
+    html = render(groups, table, figures, "msam compare")
 
 The figures go in as data. Importing this module is cheap: jinja2 is imported when a page is rendered.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msam_bench.reporting import charts
 from msam_bench.reporting.cells import number, pair_cells
@@ -17,12 +18,15 @@ from msam_bench.reporting.vega import scripts
 from msam_bench.templating import environment
 
 
-def render(groups: Groups, table: Table, command: str) -> str:
+Figures = Mapping[str, Sequence[charts.Figure]]
+"""Section of the page -> its figures."""
+
+
+def render(groups: Groups, table: Table, figures: Figures, command: str) -> str:
     """Renders the page; the figures go in as data, which the script draws."""
     templates = environment()
     templates.filters["groupby_run"] = _groups_of
-    methods, modalities = charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
-    figures = _figures(groups, table, methods, modalities)
+    methods, modalities = _looks(groups, table)
     shared, differing = settings(groups)
     return templates.get_template("report.html.j2").render(
         table=table,
@@ -40,10 +44,14 @@ def render(groups: Groups, table: Table, command: str) -> str:
     )
 
 
-def _figures(
-    groups: Groups, table: Table, methods: Sequence[charts.Look], modalities: Sequence[charts.Look]
-) -> dict[str, list[charts.Figure]]:
+def _looks(groups: Groups, table: Table) -> tuple[list[charts.Look], list[charts.Look]]:
+    """How methods and modalities are told apart in every figure."""
+    return charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
+
+
+def draw(groups: Groups, table: Table) -> Figures:
     """Draws the figures of every section of the page."""
+    methods, modalities = _looks(groups, table)
     to_first = {row.method: row.to_reference for row in table.rows if row.to_reference}
     to_other = {row.method: row.to_second for row in table.rows if row.to_second}
     return {

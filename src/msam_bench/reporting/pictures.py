@@ -1,0 +1,65 @@
+"""The figures as pictures that stand alone, for a paper or a slide: SVG and PNG, on paper, with their legend.
+
+files = pictures({"learning": charts.learning(groups, methods)})
+files["learning-0.svg"], files["learning-0.png"]
+
+Importing this module is cheap: vl_convert is imported when a picture is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msam_bench.reporting.charts import Figure
+from msam_bench.reporting.charts.palette import INK
+
+WIDTH = 640
+INK_ON_PAPER = "#1c1f24"
+_TELLING = ("color", "strokeDash", "shape")
+_LEGEND = {"title": None, "orient": "bottom", "columns": 5, "labelFontSize": 12, "labelLimit": 240, "symbolOpacity": 1}
+_POINTS, _LINES = {"symbolSize": 80}, {"symbolSize": 500, "symbolType": "stroke", "symbolStrokeWidth": 2}
+
+
+def pictures(figures: Mapping[str, Sequence[Figure]]) -> dict[str, bytes | str]:
+    """Draws every figure of every section; named section-0.svg, section-0.png and so on."""
+    files: dict[str, bytes | str] = {}
+    for section, own in figures.items():
+        for place, figure in enumerate(own):
+            files |= drawn(f"{section}-{place}", figure)
+    return files
+
+
+def drawn(name: str, figure: Figure, scale: float = 2.0) -> dict[str, bytes | str]:
+    """One figure as SVG and as PNG.
+
+    Args:
+        name: of the files, without ending.
+        figure: what to draw.
+        scale: pixels of the PNG for each unit of the SVG.
+    """
+    import vl_convert
+
+    svg = str(vl_convert.vegalite_to_svg(standing_alone(figure)))
+    return {f"{name}.svg": svg, f"{name}.png": bytes(vl_convert.svg_to_png(svg, scale=scale))}
+
+
+def standing_alone(figure: Figure) -> dict[str, Any]:
+    """The specification with what the page gives it otherwise: a width, paper, ink, a title and a legend."""
+    spec: dict[str, Any] = json.loads(json.dumps(figure.spec).replace(INK, INK_ON_PAPER))
+    config = {**spec["config"], "background": "white", "title": {"color": INK_ON_PAPER, "fontSize": 14}}
+    spec |= {"width": WIDTH, "config": config, "title": {"text": figure.title, "anchor": "start"}}
+    if figure.drawn:
+        config["legend"] = {"labelColor": INK_ON_PAPER}
+        _explain([layer["encoding"] for layer in spec["layer"]])
+    return spec
+
+
+def _explain(encodings: Sequence[dict[str, Any]]) -> None:
+    """Gives every channel that tells names apart the same legend, so that they share one."""
+    kind = _LINES if any("strokeDash" in encoding for encoding in encodings) else _POINTS
+    for encoding in encodings:
+        for channel in _TELLING:
+            if "field" in encoding.get(channel, {}):
+                encoding[channel]["legend"] = {**_LEGEND, **kind}

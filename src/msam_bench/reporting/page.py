@@ -17,7 +17,6 @@ from msam_bench.reporting.table import Column, Table
 from msam_bench.reporting.vega import scripts
 from msam_bench.templating import environment
 
-
 Figures = Mapping[str, Sequence[charts.Figure]]
 """Section of the page -> its figures."""
 

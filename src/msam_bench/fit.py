@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 5.0
 """A run writes a checkpoint this often at most, and one at its end."""
 _CHUNK = 2048
+"""Samples that are measured on at a time; fewer where they hold more than `_CHUNK_VALUES` numbers."""
+_CHUNK_VALUES = 2**24
 _EXACT = 6
 """Up to this many modalities every coalition is tested; above, each alone, all but each, and all."""
 
@@ -173,11 +175,11 @@ class _Run:
 
     def _whole(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         part = self.dataset.splits[split]
-        return self._taken(part, [slice(start, start + _CHUNK) for start in range(0, len(part), _CHUNK)])
+        size = max(1, min(_CHUNK, _CHUNK_VALUES // sum(map(math.prod, part.shapes.values()))))
+        return self._taken(part, [slice(start, start + size) for start in range(0, len(part), size)])
 
     def _taken(self, part: data.Split, chunks: Sequence[Tensor | slice]) -> Iterator[tuple[Inputs, Tensor]]:
-        taken = (({name: tensor[rows] for name, tensor in part.inputs.items()}, part.target[rows]) for rows in chunks)
-        return moved(self.backward.objective, taken)
+        return moved(self.backward.objective, map(part.take, chunks))
 
     # ---- measuring ------------------------------------------------------------------------------------------------
 

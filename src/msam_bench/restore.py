@@ -1,7 +1,8 @@
 """The model of a run: as it starts, and as it was selected when the run was finished.
 
 objective, dataset = restored(record)
-objective.logits(dataset.splits["test"].inputs)
+inputs, target = dataset.splits["test"].take(slice(None))
+objective.logits(inputs)
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 def model_of(config: RunConfig, dataset: data.Dataset) -> FusionModel:
     """A fresh model for a data set, as a configuration describes it; its weights come from the main random stream."""
     encoders = {name: encoder(shape, config.features, config.hidden) for name, shape in dataset.shapes.items()}
-    widths, classes = dict.fromkeys(dataset.modalities, config.features), len(dataset.classes)
+    widths, outputs = dict.fromkeys(dataset.modalities, config.features), dataset.outputs
     late = config.fusion == "late"
-    return FusionModel(encoders, LateFusion(widths, classes) if late else EarlyFusion(widths, classes, config.trunk))
+    return FusionModel(encoders, LateFusion(widths, outputs) if late else EarlyFusion(widths, outputs, config.trunk))
 
 
 def restored(record: Record) -> tuple[Objective, data.Dataset]:

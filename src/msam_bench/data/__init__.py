@@ -1,34 +1,51 @@
-"""The data sets of the bench, one file each, by name.
+"""The data sets of the bench, one file each, by name; and prepared stores, by name or by path.
 
     source("digits6").load(seed=0).splits["train"]
+    source("data/mine").load(seed=0)
 
 Importing this package imports no torch: only `load` does.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from msam_bench.names import nearest
 
 from .base import SPLITS, Dataset, Source, Split
 from .digits6 import DIGITS6
+from .manifest import NAME
+from .modality import Modality
 from .smartwatch import SMARTWATCH
+from .store import opened, prepared
 
-__all__ = ["SPLITS", "Dataset", "Source", "Split", "source", "sources"]
+__all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "registered", "source", "sources"]
 
 
-def sources() -> dict[str, Source]:
-    """Every data set by its name; the first one is the default."""
+def registered() -> dict[str, Source]:
+    """Every data set that msam knows, by its name; the first one is the default."""
     return {"digits6": DIGITS6, "smartwatch": SMARTWATCH}
 
 
+def sources() -> dict[str, Source]:
+    """Every data set that msam knows, and every other one that is prepared here."""
+    known = registered()
+    return known | {name: opened(folder) for name, folder in prepared().items() if name not in known}
+
+
 def source(name: str) -> Source:
-    """The data set of that name.
+    """The data set of that name: one that msam knows, one that is prepared here, or the prepared store at that path.
 
     Raises:
-        ValueError: There is none; the message has the nearest name.
+        ValueError: There is none (the message has the nearest name), or its store is damaged.
     """
-    known = sources()
+    known, stores = registered(), prepared()
     if name in known:
         return known[name]
-    advice = nearest(name, known, otherwise="see 'msam data list'")
-    raise ValueError(f"Expected one of the data sets {', '.join(known)}, found '{name}': {advice}.")
+    if name in stores:
+        return opened(stores[name])
+    if "/" in name or (Path(name) / NAME).is_file():
+        return opened(Path(name))
+    names = [*known, *stores]
+    advice = nearest(name, names, otherwise="see 'msam data list'")
+    raise ValueError(f"Expected one of the data sets {', '.join(names)}, found '{name}': {advice}.")

@@ -2,32 +2,40 @@
 
     source = msam_bench.data.source("digits6")      # what it is, who made it, under which licence: no tensor yet
     dataset = source.load(seed=0)                   # Dataset: splits "train", "valid" and "test"
-    train = dataset.splits["train"]                 # Split: inputs {"fou": [200, 76], ...}, target [200]
-    dataset.shapes                                  # {"fou": (76,), ...}, what an encoder of each modality takes
+    train = dataset.splits["train"]                 # Split of 200 samples
+    inputs, target = train.take(slice(0, 32))       # {"fou": [32, 76], ...}, [32], as a model takes them
+    dataset.looks                                   # {"fou": Modality("vector", (76,)), ...}, what an encoder takes
 
-A new data set is a frozen subclass of `Source` with two methods, `load` and `sizes`. Its tensors may be views of
-memory-mapped files; nothing here copies or writes them.
+A new data set is a frozen subclass of `Source`. Its tensors may be views of memory-mapped files, stored in half
+precision or as bytes: nothing here copies or writes them, and `take` turns into float32 only what it takes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from .modality import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .scaling import Scale
 
 SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: row i of every tensor belongs to sample i.
+    """One part of a data set.
 
     Args:
-        inputs: A tensor `[samples, *shape]` for each modality, in the data set's order of modalities.
+        inputs: A tensor `[rows, *shape]` for each modality, as it is stored, in the data set's order of modalities.
         target: Class indices `[samples]` (int64), or values `[samples]` or `[samples, outputs]` (float) to regress.
+        rows: Which row of every input each sample is `[samples]` (int64); row i is sample i if None.
+        scales: How stored values become the model's float32, for modalities that are not stored as it takes them.
 
     Raises:
         ValueError: No modality, or tensors of different lengths.
@@ -35,14 +43,17 @@ class Split:
 
     inputs: dict[str, Tensor]
     target: Tensor
+    rows: Tensor | None = None
+    scales: Mapping[str, Scale] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.inputs:
             raise ValueError("Expected at least one modality, found none: give inputs={'name': tensor, ...}.")
         for name, tensor in self.inputs.items():
-            if len(tensor) != len(self):
+            samples = len(tensor) if self.rows is None else len(self.rows)
+            if samples != len(self):
                 raise ValueError(
-                    f"Expected {len(self)} samples of modality '{name}', as many as targets, found {len(tensor)}: "
+                    f"Expected {len(self)} samples of modality '{name}', as many as targets, found {samples}: "
                     "give every sample one row in every tensor."
                 )
 
@@ -53,6 +64,17 @@ class Split:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each modality."""
         return {name: tuple(tensor.shape[1:]) for name, tensor in self.inputs.items()}
+
+    def take(self, chosen: Tensor | slice) -> tuple[dict[str, Tensor], Tensor]:
+        """Some samples as a model takes them: inputs in float32 (token ids in int64), and their targets.
+
+        Args:
+            chosen: Positions in this split, as an index tensor or a slice.
+        """
+        rows = chosen if self.rows is None else self.rows[chosen]
+        taken = {name: tensor[rows] for name, tensor in self.inputs.items()}
+        scaled = {name: self.scales[name](part) if name in self.scales else part for name, part in taken.items()}
+        return scaled, self.target[chosen]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +87,7 @@ class Dataset:
         classes: The name of each class index; empty if the target is a value to regress.
         fingerprint: 64 hexadecimal digits that say which data and which recipe, the same for all seeds: two runs are
             comparable only if theirs are equal.
+        looks: What each modality is like; told by its shape alone if not given.
 
     Raises:
         ValueError: Other splits, or modalities or shapes that differ between splits.
@@ -74,6 +97,7 @@ class Dataset:
     splits: dict[str, Split]
     classes: tuple[str, ...]
     fingerprint: str
+    looks: Mapping[str, Modality] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.splits) != set(SPLITS):
@@ -87,6 +111,8 @@ class Dataset:
                     f"Expected the modalities {self.shapes} in every split of '{self.name}', found {split.shapes} "
                     f"in '{name}': give all splits the same modalities, order and shapes."
                 )
+        if not self.looks:
+            object.__setattr__(self, "looks", {name: Modality.of(shape) for name, shape in self.shapes.items()})
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -97,6 +123,12 @@ class Dataset:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each modality."""
         return self.splits["train"].shapes
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model gives for a sample: one a class, or one a value to regress."""
+        target = self.splits["train"].target
+        return len(self.classes) or (target.shape[1] if target.dim() > 1 else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +155,11 @@ class Source(ABC):
     origin: str
     group: str | None = None
 
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """See `Dataset.fingerprint`; known without loading a tensor."""
+
     @abstractmethod
     def load(self, seed: int) -> Dataset:
         """The data set with the split that `seed` gives: the same seed, the same tensors, bit for bit.
@@ -134,6 +171,10 @@ class Source(ABC):
     @abstractmethod
     def sizes(self, seed: int = 0) -> dict[str, int]:
         """The number of samples of each split, without loading a tensor."""
+
+    def status(self) -> str:
+        """Whether `load` will find it, in a few words."""
+        return "ships with msam"
 
     def fold(self, seed: int) -> int | None:
         """Which fold of the data is tested, for sources whose seeds go round folds; runs compare within folds only."""

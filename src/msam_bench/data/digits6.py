@@ -29,6 +29,11 @@ PER_CLASS = {"train": 20, "valid": 20, "test": 160}
 class Digits6(Source):
     """The loader of digits6: inputs `[samples, features]`, one standardised vector a view."""
 
+    @property
+    def fingerprint(self) -> str:
+        """See `Source.fingerprint`."""
+        return FILE.fingerprint
+
     def load(self, seed: int) -> Dataset:
         """See `Source.load`; every seed of 0 or more draws another split."""
         check_seed(seed)
@@ -36,7 +41,7 @@ class Digits6(Source):
         label, twin = stored["label"].long(), stored["twin"]
         rows = drawn_rows(label.tolist(), twin.tolist(), seed)
         splits = standardised(split_rows(rows, {view: stored[view] for view in self.modalities}, label))
-        return Dataset(self.name, splits, self.classes, FILE.fingerprint)
+        return Dataset(self.name, splits, self.classes, self.fingerprint)
 
     def sizes(self, seed: int = 0) -> dict[str, int]:
         """See `Source.sizes`."""

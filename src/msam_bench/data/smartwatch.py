@@ -32,6 +32,11 @@ WINDOWS = {1: 366, 2: 355, 3: 197, 4: 190, 5: 319, 6: 313, 7: 343, 8: 314, 9: 31
 class Smartwatch(Source):
     """The loader of smartwatch: inputs `[windows, 3, 75]`, standardised by channel."""
 
+    @property
+    def fingerprint(self) -> str:
+        """See `Source.fingerprint`."""
+        return FILE.fingerprint
+
     def load(self, seed: int) -> Dataset:
         """See `Source.load`; seeds that are equal modulo 5 give the same split."""
         check_seed(seed)
@@ -41,7 +46,7 @@ class Smartwatch(Source):
             part: [row for row, person in enumerate(persons) if person in chosen]
             for part, chosen in subjects(seed).items()
         }
-        return Dataset(self.name, standardised(split_rows(rows, inputs, target)), self.classes, FILE.fingerprint)
+        return Dataset(self.name, standardised(split_rows(rows, inputs, target)), self.classes, self.fingerprint)
 
     def fold(self, seed: int) -> int | None:
         """See `Source.fold`: the seed modulo 5."""

@@ -150,7 +150,7 @@ def batches(record: Record, samples: int, seed: int) -> tuple[Any, list[tuple[di
     objective, dataset = restored(record)
     part = dataset.splits["train"]
     rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:samples]
-    return objective, [({name: tensor[rows] for name, tensor in part.inputs.items()}, part.target[rows])]
+    return objective, [part.take(rows)]
 
 
 def _sites(record: Record, plan: Plan) -> Iterator[tuple[str, str, Landscape]]:

@@ -66,9 +66,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_published_set_says_what_to_do_before_it_is_prepared(files: Path) -> None:
     assert TEXTS.status() == "not prepared here"
     assert TEXTS.sizes() == {"train": 1, "valid": 1, "test": 1}
-    with pytest.raises(
-        ValueError, match=r"found nothing there: run 'msam data prepare texts FOLDER' .* Ask the author"
-    ):
+    with pytest.raises(ValueError, match=r"nothing there: run 'msam data prepare texts FOLDER' .* Ask the author"):
         TEXTS.load(0)
 
 

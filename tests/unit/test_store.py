@@ -192,7 +192,9 @@ def poisoned(value: float) -> Callable[[tuple[str, int]], dict[str, Tensor]]:
     ],
 )
 def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, value: float, advice: str) -> None:
-    with pytest.raises(ValueError, match=f"finite numbers of torch.float16 in modality 'sound' of 'valid1', {advice}"):
+    with pytest.raises(
+        ValueError, match=f"finite numbers of torch.float16 in modality 'sound' of 'valid1', found {advice}"
+    ):
         made(tmp_path / "toy", read_item=poisoned(value))
     assert not (tmp_path / "toy").exists()
 
@@ -209,15 +211,15 @@ def shaped(**tensors: Tensor) -> Callable[[tuple[str, int]], dict[str, Tensor]]:
     [
         (
             {"sound": torch.zeros(2, 8)},
-            r"Expected shape \[2, 9\] in modality 'sound' of 'train4', as before, found \[2, 8\]",
+            r"shape \[2, 9\] in modality 'sound' of 'train4', as before, found \[2, 8\]",
         ),
         (
             {"face": torch.zeros(3, 4, 4)},
-            "Expected whole numbers in modality 'face' of 'train4', to be stored as uint8",
+            "whole numbers in modality 'face' of 'train4', to be stored as uint8",
         ),
         (
             {"face": torch.full((3, 4, 4), 256)},
-            "Expected values that fit uint8 in modality 'face' of 'train4', found 256",
+            "values that fit uint8 in modality 'face' of 'train4', found 256",
         ),
         ({"more": torch.zeros(1)}, "Expected the modalities sound, face of 'train4', found sound, face, more"),
     ],
@@ -264,9 +266,7 @@ def test_a_disk_that_is_too_small_shows_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(
-        ValueError, match=r"Expected room for .*toy, found a full disk: free some, and the same command"
-    ):
+    with pytest.raises(ValueError, match=r"Expected room for .*toy, found a full disk: free some, and the same"):
         made(tmp_path / "toy")
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -309,9 +309,7 @@ def test_verify_names_the_file_in_which_one_byte_has_changed(tmp_path: Path, nam
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(data)
-    with pytest.raises(
-        ValueError, match=rf"Expected .*{name}.safetensors with sha256 .*, found .*: the file has changed"
-    ):
+    with pytest.raises(ValueError, match=rf"Expected .*{name}.safetensors with sha256 .*, found .*: the file has"):
         verify(tmp_path / "toy")
 
 

@@ -184,17 +184,11 @@ def poisoned(value: float) -> Callable[[tuple[str, int]], dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize(
-    ("value", "advice"),
-    [
-        (torch.nan, "found nan: repair"),
-        (-torch.inf, "found -inf: repair"),
-        (1e6, "found 1000000.0: store it as float32"),
-    ],
+    ("value", "found"),
+    [(torch.nan, "nan: repair"), (-torch.inf, "-inf: repair"), (1e6, "1000000.0: store it as float32")],
 )
-def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, value: float, advice: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"finite numbers of torch.float16 in modality 'sound' of 'valid1', found {advice}"
-    ):
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, value: float, found: str) -> None:
+    with pytest.raises(ValueError, match=f"of torch.float16 in modality 'sound' of 'valid1', found {found}"):
         made(tmp_path / "toy", read_item=poisoned(value))
     assert not (tmp_path / "toy").exists()
 

@@ -25,7 +25,12 @@ class Epoch:
     @property
     def loss(self) -> float:
         """Mean training loss, each sample counted once."""
-        return sum(float(o.loss) * n for o, n in self.outcomes) / sum(n for _, n in self.outcomes)
+        return sum(float(o.loss) * n for o, n in self.outcomes) / self.samples
+
+    @property
+    def samples(self) -> int:
+        """Samples seen."""
+        return sum(n for _, n in self.outcomes)
 
     def notes(self) -> dict[str, float]:
         """Batch means of numbers; of each modality, its mean contribution and the share of batches it dominates."""

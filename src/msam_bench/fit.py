@@ -4,20 +4,23 @@
 
 A run can be killed at any moment. What it has on disk is always whole: a checkpoint holds everything that decides the
 rest of the run, so a resumed run ends in the same bytes as one that was never interrupted.
+
+Started by torchrun, its processes train one run together: each takes its part of every batch, the first one writes.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from msam import shapley
@@ -30,6 +33,7 @@ from . import checkpoint, data, runs
 from .catalogue import build
 from .config import RunConfig
 from .epoch import Epoch
+from .ranks import Ranks
 from .restore import model_of
 
 if TYPE_CHECKING:
@@ -61,33 +65,37 @@ def run(
     Raises:
         ValueError: an impossible configuration, a damaged run folder, or a loss that is not finite.
     """
-    folder = runs.folder_of(root, config)
-    with runs.locked(folder):
-        if (folder / "run.json").is_file():
-            found = runs.read(folder)
-            if found.status == "finished":
-                return found
-        return _Run(config, folder, every).train(progress)
+    folder, ranks = runs.folder_of(root, config), Ranks()
+    with runs.locked(folder) if ranks.first else nullcontext():
+        return ranks.told(lambda: _finished(folder)) or _Run(config, folder, every, ranks).train(progress)
+
+
+def _finished(folder: Path) -> runs.Record | None:
+    found = runs.read(folder) if (folder / "run.json").is_file() else None
+    return found if found and found.status == "finished" else None
 
 
 class _Run:
     """The parts of one run: data, model, method, optimizer; and the state that moves."""
 
-    def __init__(self, config: RunConfig, folder: Path, every: float) -> None:
-        self.config, self.folder, self.every = config, folder, every
+    def __init__(self, config: RunConfig, folder: Path, every: float, ranks: Ranks) -> None:
+        self.config, self.folder, self.every, self.ranks = config, folder, every, ranks
         self.dataset = data.source(config.data).load(config.seed)
-        self.fabric = Fabric(accelerator="cpu", devices=1)
+        self._check_batches()
         torch.manual_seed(config.seed)
         widths, classes = dict.fromkeys(self.dataset.modalities, config.features), len(self.dataset.classes)
         model = model_of(config, self.dataset)
         method = build(config.method, widths, classes)
         parameters = [*model.parameters(), *method.parameters()]
-        self.model, self.optimizer = self.fabric.setup(model, _optimizer(config, parameters))
+        fabric = ranks.fabric
+        self.model, self.optimizer = fabric.setup(model, _optimizer(config, parameters))
         self.scheduler = _scheduler(config, self.optimizer)
         self.method = method
         self.backward: Backward = method.on(
-            self.model, F.cross_entropy, backward=self.fabric.backward, context=self.fabric.autocast
+            self.model, F.cross_entropy, backward=fabric.backward, context=fabric.autocast
         )
+        if ranks.rank:
+            torch.manual_seed(config.seed + 1_000_003 * ranks.rank)  # dropout masks of its own
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {"score": (-math.inf, -math.inf), "epoch": 0, "model": {}, "method": {}}
         self.dominance: dict[str, Any] = {"last": None, "switches": 0, "pairs": 0}
@@ -104,14 +112,15 @@ class _Run:
         while self.epoch < self.config.epochs:
             row = self._train_epoch()
             self.rows.append(row)
-            runs.append_metrics(self.folder, self.rows)
-            if time.monotonic() - saved > self.every:
+            if self.ranks.first:
+                runs.append_metrics(self.folder, self.rows)
+            if self.ranks.told(partial(self._due, saved)):
                 self._save()
                 saved = time.monotonic()
             progress(self.epoch)
         self._save()
         self._finish()
-        return runs.read(self.folder)
+        return self.ranks.told(lambda: runs.read(self.folder))
 
     def _train_epoch(self) -> dict[str, float]:
         """One pass over the training split, and a look at both splits in evaluation mode."""
@@ -124,28 +133,30 @@ class _Run:
             self.optimizer.step()
             self.optimizer.zero_grad()
             seen.add(outcome, len(target))
+        self.ranks.share_buffers(self.model)
         self.backward.next_epoch(*(_Again(self._whole, split) for split in ("train", "valid")))
         rate = float(self.scheduler.get_last_lr()[0])
         self.scheduler.step()
         self.epoch += 1
         self.cost["gradients"] += counts.backwards - backwards
         self.cost["forwards"] += counts.forwards - forwards
-        self._check_finite(seen.loss)
+        shown = self.ranks.averaged({"train_loss": seen.loss, **seen.notes()}, seen.samples)
+        self._check_finite(shown["train_loss"])
         self.seconds += time.monotonic() - started
-        return self._row(seen, rate)
+        return self._row(shown, rate)
 
-    def _row(self, seen: Epoch, rate: float) -> dict[str, float]:
+    def _row(self, shown: dict[str, float], rate: float) -> dict[str, float]:
         train, valid = self._evaluate("train"), self._evaluate("valid")
         self._keep_best(valid)
         return {
             "epoch": self.epoch,
             "lr": rate,
-            "train_loss": seen.loss,
+            "train_loss": shown.pop("train_loss"),
             "train_accuracy": train[0],
             "valid_loss": valid[1],
             "valid_accuracy": valid[0],
             "tau": overfitting_gap(train[0], valid[0]),
-            **seen.notes(),
+            **shown,
             "seconds": self.seconds,
         }
 
@@ -163,34 +174,51 @@ class _Run:
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
+    def _check_batches(self) -> None:
+        smallest = min(self.config.batch_size, len(self.dataset.splits["train"]))
+        if smallest < self.ranks.count:
+            raise ValueError(
+                f"Expected at least one sample for each of {self.ranks.count} processes in a batch, found batches of "
+                f"{smallest}; raise batch_size or start fewer processes."
+            )
+
     def _shuffled(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        """Shuffled by the seed and the epoch alone; a last batch of a single sample joins the one before."""
+        """This rank's part of batches shuffled by the seed and the epoch alone.
+
+        A last batch of a single sample (a rank) joins the one before.
+        """
         part, size = self.dataset.splits[split], self.config.batch_size
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(part), generator=generator)
         chunks = list(torch.split(order, size))
-        if len(chunks) > 1 and len(chunks[-1]) == 1:
+        if len(chunks) > 1 and len(chunks[-1]) < 2 * self.ranks.count:
             chunks[-2:] = [torch.cat(chunks[-2:])]
-        return self._taken(part, chunks)
+        return self._taken(part, map(self.ranks.part, chunks))
 
     def _whole(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        part = self.dataset.splits[split]
-        size = max(1, min(_CHUNK, _CHUNK_VALUES // sum(map(math.prod, part.shapes.values()))))
-        return self._taken(part, [slice(start, start + size) for start in range(0, len(part), size)])
+        return self._strided(split, 0, 1)
 
-    def _taken(self, part: data.Split, chunks: Sequence[Tensor | slice]) -> Iterator[tuple[Inputs, Tensor]]:
+    def _strided(self, split: str, first: int, step: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """Every so many-th sample of a split, in order."""
+        part = self.dataset.splits[split]
+        size = step * max(1, min(_CHUNK, _CHUNK_VALUES // sum(map(math.prod, part.shapes.values()))))
+        starts = range(first, len(part), size)
+        return self._taken(part, (slice(start, start + size, step) for start in starts))
+
+    def _taken(self, part: data.Split, chunks: Iterable[Tensor | slice]) -> Iterator[tuple[Inputs, Tensor]]:
         return moved(self.backward.objective, map(part.take, chunks))
 
     # ---- measuring ------------------------------------------------------------------------------------------------
 
     def _evaluate(self, split: str) -> tuple[float, float]:
-        """Accuracy and loss of a split, in evaluation mode, each sample counted once."""
-        hits, loss, samples = 0, 0.0, 0
-        for inputs, target in self._whole(split):
+        """Accuracy and loss of a split, in evaluation mode, each sample counted once, by one of the ranks."""
+        hits, loss, samples = 0.0, 0.0, 0.0
+        for inputs, target in self._strided(split, self.ranks.rank, self.ranks.count):
             logits = self.backward.predict(inputs)
             hits += int((logits.argmax(-1) == target).sum())
             loss += float(F.cross_entropy(logits, target)) * len(target)
             samples += len(target)
+        hits, loss, samples = self.ranks.summed(hits, loss, samples)
         return hits / samples, loss / samples
 
     def _coalitions(self, split: str) -> dict[str, float]:
@@ -233,7 +261,7 @@ class _Run:
             "switching": self.dominance["switches"] / self.dominance["pairs"] if self.dominance["pairs"] else None,
             **self.cost,
         }
-        checkpoint.save(self.folder / "best.ckpt", {"model": self.best["model"], "method": self.best["method"]})
+        self._keep("best.ckpt", {"model": self.best["model"], "method": self.best["method"]})
         self._write("finished", summary=summary)
 
     # ---- state ----------------------------------------------------------------------------------------------------
@@ -245,31 +273,48 @@ class _Run:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "random": torch.get_rng_state(),
+            "random": self.ranks.gathered(torch.get_rng_state()),
             "best": self.best,
             "dominance": self.dominance,
             "cost": self.cost,
         }
 
+    def _due(self, saved: float) -> bool:
+        return time.monotonic() - saved > self.every
+
     def _save(self) -> None:
-        checkpoint.save(self.folder / "last.ckpt", self._state())
+        self._keep("last.ckpt", self._state())
+
+    def _keep(self, name: str, state: dict[str, Any]) -> None:
+        if self.ranks.first:
+            checkpoint.save(self.folder / name, state)
 
     def _resume(self) -> None:
-        """Continues from the last checkpoint, if there is one; epochs after it are forgotten and trained again."""
-        path = self.folder / "last.ckpt"
-        self.rows = []
-        if path.is_file():
-            state = checkpoint.load(path)
+        """Continues from the last checkpoint, if there is one; epochs after it are forgotten and trained again.
+
+        A rank that the checkpoint does not know draws from its own fresh stream.
+        """
+        state, rows = self.ranks.told(self._kept)
+        if state:
             for name in ("model", "method", "optimizer", "scheduler"):
                 getattr(self, name).load_state_dict(state[name])
-            torch.set_rng_state(state["random"])
+            if self.ranks.rank < len(state["random"]):
+                torch.set_rng_state(state["random"][self.ranks.rank].clone())  # torch reads a view from its start
             self.epoch, self.best, self.dominance = state["epoch"], state["best"], state["dominance"]
             self.cost = state["cost"]
-            self.rows = runs.read_metrics(self.folder)[: self.epoch]
-            self.seconds = self.rows[-1]["seconds"] if self.rows else 0.0
-        runs.keep_metrics(self.folder, self.rows)
+        self.rows = rows[: self.epoch]
+        self.seconds = self.rows[-1]["seconds"] if self.rows else 0.0
+        if self.ranks.first:
+            runs.keep_metrics(self.folder, self.rows)
+
+    def _kept(self) -> tuple[dict[str, Any], list[dict[str, float]]]:
+        """The last checkpoint, empty if there is none, and the metrics."""
+        path = self.folder / "last.ckpt"
+        return (checkpoint.load(path) if path.is_file() else {}), runs.read_metrics(self.folder)
 
     def _write(self, status: str, **more: Any) -> None:
+        if not self.ranks.first:
+            return
         parts = self.dataset.splits
         described = {
             "name": self.dataset.name,
@@ -279,7 +324,7 @@ class _Run:
             "sizes": {name: len(split) for name, split in parts.items()},
             "fold": data.source(self.config.data).fold(self.config.seed),
         }
-        about = {"status": status, "data": described, "environment": runs.environment()}
+        about = {"status": status, "data": described, "environment": runs.environment() | {"ranks": self.ranks.count}}
         parts_of_run = {"summary": {}, "timing": {"seconds": self.seconds}, **about, **more}
         runs.write_run(self.folder, self.config, **parts_of_run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .screen import progress
+from .screen import PARALLEL, progress
 from .settings import check_positive
 
 if TYPE_CHECKING:
@@ -25,9 +25,15 @@ def train_all(configs: list[RunConfig], root: Path, workers: int | None) -> list
 
 
 def pool(workers: int | None, jobs: int) -> ProcessPoolExecutor:
-    """As many processes as are asked for (cores, if nothing is), and no more than jobs."""
+    """As many processes as are asked for (cores, if nothing is), and no more than jobs.
+
+    Raises:
+        ValueError: under torchrun, whose processes would each start a pool.
+    """
     from msam_bench.executor import processes
 
+    if PARALLEL:
+        raise ValueError("The processes of torchrun train one run together: use `msam train`, or leave torchrun out.")
     count = (os.cpu_count() or 1) if workers is None else workers
     check_positive(workers=count)
     return processes(min(count, jobs))

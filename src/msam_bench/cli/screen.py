@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from msam_bench.executor import State
     from msam_bench.report import Table
 
-console = Console(width=None if sys.stdout.isatty() else 200)
+PARALLEL = "TORCHELASTIC_RUN_ID" in os.environ
+"""Whether torchrun started this process, with others that train the same run."""
+FIRST = not PARALLEL or os.environ["RANK"] == "0"
+"""Whether this process speaks: of several that train one run, the first does."""
+
+console = Console(width=None if sys.stdout.isatty() else 200, quiet=not FIRST)
 
 
 @contextmanager

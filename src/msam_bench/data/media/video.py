@@ -1,0 +1,71 @@
+"""Pictures of a video at given moments, through PyAV: flv, mp4 and whatever else it decodes.
+
+pictures(path, rate=1)                   # uint8 [seconds, 3, height, width]: the picture at 0 s, 1 s, ...
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .opening import brief, needed, present
+
+_SLACK = 0.75
+"""Seconds by which a video's last picture may come before the end that the file declares."""
+
+
+def pictures(path: Path, rate: float = 1.0, limit: int | None = None) -> Tensor:
+    """The first picture at or after each multiple of 1/rate seconds, until the video ends.
+
+    Args:
+        path: The video.
+        rate: Pictures a second.
+        limit: The most pictures to take; the rest of the video is then not decoded, nor known to be whole.
+
+    Returns:
+        uint8 `[pictures, 3, height, width]`, at least one picture.
+
+    Raises:
+        ValueError: No such file, a pointer to it, no picture in it, pictures that cannot be decoded, or a video that
+            ends before it should.
+    """
+    present(path)
+    av = needed("av")
+    try:
+        with av.open(str(path)) as container:
+            taken = _taken(container, rate, limit, path) if container.streams.video else []
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(f"Expected a video in {path}, found: {brief(error, path)}; fetch the file again.") from None
+    if not taken:
+        raise ValueError(f"Expected at least one picture in {path}, found none: fetch it again or leave it out.")
+    return torch.stack(taken)
+
+
+def _taken(container: Any, rate: float, limit: int | None, path: Path) -> list[Tensor]:
+    taken: list[Tensor] = []
+    first, last = None, 0.0
+    for frame in container.decode(video=0):
+        first = frame.time if first is None else first
+        last = frame.time - first
+        if last * rate >= len(taken) - 1e-6:
+            taken.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(2, 0))
+            if len(taken) == limit:
+                return taken
+    declared = _seconds(container)
+    if taken and last < declared - _SLACK:
+        raise ValueError(
+            f"Expected {declared:.1f} s of video in {path}, found pictures until {last:.1f} s: "
+            "the file is cut off, fetch it again."
+        )
+    return taken
+
+
+def _seconds(container: Any) -> float:
+    """How long the video says it is; 0 if it does not."""
+    stream = container.streams.video[0]
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / 1e6

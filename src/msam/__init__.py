@@ -12,12 +12,16 @@ True
 """
 
 from msam.attribution import Shapley, shapley
+from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
 from msam.methods.base import Method
 from msam.methods.cggm import CGGM
+from msam.methods.esam import ESAM
+from msam.methods.fsam import FSAM
 from msam.methods.gblending import GBlending
 from msam.methods.gnp import GNP
 from msam.methods.joint import Joint
+from msam.methods.looksam import LookSAM
 from msam.methods.masam import MASAM
 from msam.methods.mla import MLA
 from msam.methods.mmcosine import MMCosine
@@ -37,9 +41,12 @@ from msam.types import Contributions, Outcome
 __version__ = "0.1.0"
 
 __all__ = [
+    "AESAM",
     "AGM",
     "ASAM",
     "CGGM",
+    "ESAM",
+    "FSAM",
     "GNP",
     "MASAM",
     "MLA",
@@ -57,6 +64,7 @@ __all__ = [
     "GBlending",
     "Joint",
     "LateFusion",
+    "LookSAM",
     "MMCosine",
     "MMPareto",
     "Method",

@@ -264,6 +264,8 @@ class Objective:
             again: keep what differentiating the result needs.
         """
         weights, scale = list(weights), self.scale()
+        if not weights:
+            return {}
         with self._keeping_buffers():
             found: Sequence[Tensor | None] = torch.autograd.grad(
                 loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
@@ -324,8 +326,15 @@ class Objective:
         with unrecorded(self.bare):
             if self.separable and first.features:
                 return self._forward_within(modality, first, inputs, target)
-            with replayed(first.start):
-                return self.forward(inputs, target, local=True)
+        return self.forward_again(first, inputs, target)
+
+    def forward_again(self, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
+        """A forward pass like `first` at other weights, or on a part of its samples; for `gradients`, on this rank.
+
+        Same random state, no trace in running statistics.
+        """
+        with replayed(first.start), unrecorded(self.bare):
+            return self.forward(inputs, target, local=True)
 
     def coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent = "zero-input", *, in_evaluation: bool = False

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from msam import AGM, CGGM, MASAM, OGM, OGMGE, Joint, Method, MMPareto
+from msam import AESAM, AGM, CGGM, ESAM, FSAM, MASAM, OGM, OGMGE, Joint, LookSAM, Method, MMPareto
 from zoo import CLASSES, NAMES, batch, gradients, model
 
 pytestmark = pytest.mark.ddp
@@ -34,6 +34,10 @@ CASES: list[tuple[Any, dict[str, Any], str]] = [
     (CGGM, {**SIZES, "faithful": "code"}, "late"),
     (MASAM, SIZES, "late"),
     (MASAM, SIZES, "early"),
+    (ESAM, {"rho": 0.2}, "late"),
+    (LookSAM, {"rho": 0.2, "every": 2}, "early"),
+    (AESAM, {"rho": 0.2, "first": 0.0}, "late"),
+    (FSAM, {"rho": 0.2}, "early"),
 ]
 
 

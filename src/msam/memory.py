@@ -1,0 +1,51 @@
+"""What a method remembers of each weight between steps, by the weight's name, so that checkpoints can hold it.
+
+before = recalled(objective, memory, weights)                       # one tensor a weight; zeros if there is none
+memory = noted(objective, memory, weights, now)                     # a new mapping, for `state_dict`
+shared = mean_of_ranks(objective, gradients, samples)               # so that every rank remembers the same
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from msam.objective import Objective
+
+Memory = Mapping[str, Tensor]
+"""Name of a weight -> what is remembered of it."""
+
+
+def recalled(objective: Objective, memory: Memory, weights: Sequence[Tensor]) -> list[Tensor]:
+    """What is remembered of each weight, where the weight is; zeros where nothing is."""
+    found = [memory.get(name) for name in _names(objective, weights)]
+    return [torch.zeros_like(w) if kept is None else kept.to(w) for w, kept in zip(weights, found, strict=True)]
+
+
+def noted(objective: Objective, memory: Memory, weights: Sequence[Tensor], now: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The memory with new tensors for some weights; should one of them not be finite, the memory as it was.
+
+    An overflow under gradient scaling is passed over in this way, without waiting for the device.
+    """
+    finite = torch.nn.utils.get_total_norm(list(now)).isfinite()
+    pairs = zip(recalled(objective, memory, weights), now, strict=True)
+    kept = [torch.where(finite, new.detach(), old) for old, new in pairs]
+    return {**memory, **dict(zip(_names(objective, weights), kept, strict=True))}
+
+
+def mean_of_ranks(objective: Objective, tensors: Sequence[Tensor], samples: int) -> list[Tensor]:
+    """Means over the ranks of data-parallel training, each weighted by its number of samples; one reduction."""
+    together = objective.average(torch.cat([tensor.flatten() for tensor in tensors]), samples)
+    parts = torch.split(together, [tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor).to(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def _names(objective: Objective, weights: Sequence[Tensor]) -> list[str]:
+    """Names of weights in the model, or in a criterion that has some."""
+    named: dict[Tensor, str] = {}
+    for prefix, module in {"": objective.bare, "criterion.": objective.criterion}.items():
+        if isinstance(module, nn.Module):
+            named |= {weight: prefix + name for name, weight in module.named_parameters()}
+    return [named[weight] for weight in weights]

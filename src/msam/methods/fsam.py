@@ -1,0 +1,88 @@
+"""Friendly SAM: climbs along what is particular to the batch, not along what all batches have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from msam.ascent import ball
+from msam.memory import mean_of_ranks, noted, recalled
+from msam.methods.base import Method, in_range, one_of
+from msam.objective import Objective
+from msam.twopass import TwoPass, first_pass
+from msam.types import Inputs, Outcome
+
+
+class FSAM(Method):
+    """Friendly SAM (Li et al. 2024, arXiv 2403.12350): the full gradient is taken out of SAM's perturbation.
+
+    With `m_t` a running mean of the gradients, an estimate of the gradient of all data:
+
+        m_t     = momentum m_(t-1) + (1 - momentum) g_t
+        d_t     = g_t - sigma m_(t-1)      faithful="code", with m_0 = g_0 and d_0 = g_0
+                  g_t - sigma m_t          faithful="paper", with m_(-1) = 0
+        epsilon = rho d_t / |d_t|
+        u       = grad l(theta + epsilon)
+
+    For `sigma=1` both climb in the direction of `g_t - m_(t-1)` and differ in how the mean begins. `code` is the
+    default, because the published numbers come from it.
+
+    The mean is in the loss's own units, so gradient scaling may change between steps; gradients that have overflowed
+    leave it alone. In data-parallel training each rank climbs by its own gradient, as in SAM, less the mean of all
+    ranks, which takes one more reduction of a gradient a step.
+
+    Passes a batch: 2 forwards, 2 backwards. It keeps one copy of the gradient.
+
+    Limits: `sigma=0` is SAM; `rho=0` is joint training.
+
+    Args:
+        rho: radius of the ball, at least 0.
+        sigma: how much of the mean is taken out, at least 0; 1 in the paper.
+        momentum: of the running mean, in [0, 1]; 0.6 to 0.95 in the authors' runs, 0.9 in their code.
+        faithful: see above.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        rho: float = 0.05,
+        sigma: float = 1.0,
+        momentum: float = 0.9,
+        faithful: Literal["code", "paper"] = "code",
+    ) -> None:
+        super().__init__()
+        self.rho, self.sigma = in_range("rho", rho, 0), in_range("sigma", sigma, 0)
+        self.momentum = in_range("momentum", momentum, 0, 1)
+        self.faithful = one_of("faithful", faithful, ("code", "paper"))
+        self._mean: dict[str, Tensor] = {}
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient at theta + epsilon."""
+        if self.rho == 0:
+            return objective.descend(inputs, target).outcome()
+        with first_pass(objective, inputs, target) as step:
+            second = step.again(ball(self.noise(step), self.rho), weight=1.0)
+        return step.first.outcome(sharpness=second.loss - step.first.loss)
+
+    def noise(self, step: TwoPass) -> list[Tensor]:
+        """`d_t`, one tensor for each weight that has a gradient; takes this batch into the mean."""
+        weights = step.weights()
+        own = list(torch._foreach_div(step.gradients(), step.objective.scale()))
+        shared = mean_of_ranks(step.objective, own, len(step.target))
+        begun, before = bool(self._mean), recalled(step.objective, self._mean, weights)
+        after = torch._foreach_lerp(shared, before, self.momentum) if begun or self.faithful == "paper" else shared
+        self._mean = noted(step.objective, self._mean, weights, after)
+        taken_out = after if self.faithful == "paper" else before
+        return list(torch._foreach_sub(own, torch._foreach_mul(taken_out, self.sigma)))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The running mean, for `state_dict`."""
+        return {"mean": dict(self._mean)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_extra_state` left off."""
+        self._mean = dict(state["mean"])

@@ -150,7 +150,7 @@ def test_esam_worked_number() -> None:
 
 
 def test_esam_descends_on_the_samples_that_mind_most() -> None:
-    """`l_i = c_i theta^2 / 2` rises by `c_i (theta rho + rho^2 / 2)`: the largest c_i are chosen, not the largest l_i."""
+    """`l_i = c_i theta^2 / 2` rises by `c_i (theta rho + rho^2 / 2)`: the largest c_i, not the largest l_i."""
     net = nn.ParameterList([nn.Parameter(vector(0.5))])
     curvature = vector(1.0, 8.0, 3.0, 5.0)
     criterion: Any = lambda z, y: (y * z.square()).mean() / 2 - 7 * y.mean()  # noqa: E731

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .names import nearest
+from .names import nearest, stem
 
 Fusion = Literal["late", "early"]
 Scalar = bool | int | float | str
@@ -55,7 +55,7 @@ class RunConfig(Frozen):
     """Everything that decides the numbers of a run.
 
     Args:
-        data: name of the data set.
+        data: name of the data set, or path of a prepared one.
         method: what turns a batch into gradients.
         seed: of the split, the initial weights, the order of batches and dropout.
         fusion: late (linear on the concatenation) or early (maxout trunk).
@@ -147,7 +147,7 @@ def validated(values: dict[str, Any]) -> RunConfig:
 @cache
 def defaults(data: str) -> dict[str, Any]:
     """The shipped settings of a data set: `run`, and `late` and `early` with each method's tuned arguments."""
-    file = resources.files("msam_bench").joinpath("defaults", f"{data}.toml")
+    file = resources.files("msam_bench").joinpath("defaults", f"{stem(data)}.toml")
     return tomllib.loads(file.read_text()) if file.is_file() else {}
 
 

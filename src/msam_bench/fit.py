@@ -63,16 +63,25 @@ def run(
         every: seconds between checkpoints.
 
     Raises:
-        ValueError: an impossible configuration, a damaged run folder, or a loss that is not finite.
+        ValueError: an impossible configuration, a run folder that is damaged or of other data, or an infinite loss.
     """
     folder, ranks = runs.folder_of(root, config), Ranks()
+    fingerprint = data.source(config.data).fingerprint
     with runs.locked(folder) if ranks.first else nullcontext():
-        return ranks.told(lambda: _finished(folder)) or _Run(config, folder, every, ranks).train(progress)
+        return ranks.told(lambda: _finished(folder, fingerprint)) or _Run(config, folder, every, ranks).train(progress)
 
 
-def _finished(folder: Path) -> runs.Record | None:
-    found = runs.read(folder) if (folder / "run.json").is_file() else None
-    return found if found and found.status == "finished" else None
+def _finished(folder: Path, fingerprint: str) -> runs.Record | None:
+    """The finished run of a folder, if there is one; a run of other data is refused."""
+    if not (folder / "run.json").is_file():
+        return None
+    found = runs.read(folder)
+    if found.data["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"Expected a run on data {fingerprint[:12]} in {folder}, found {found.data['fingerprint'][:12]}: the data "
+            "have changed since; delete the folder, or name another one for the runs."
+        )
+    return found if found.status == "finished" else None
 
 
 class _Run:

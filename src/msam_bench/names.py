@@ -1,9 +1,11 @@
-"""What to say about a name that is not known: the nearest one that is."""
+"""Names: what to say of one that is not known, and what to call a thing that was given by its path."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
@@ -19,3 +21,8 @@ def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> st
     if near:
         return f"write {near[0]!r} if you meant that"
     return otherwise or f"choose one of {', '.join(names)}"
+
+
+def stem(data: str) -> str:
+    """What to call a data set in the names of files: its name, or the last part of its path."""
+    return re.sub(r"[^\w.+=-]+", "-", Path(data).name) or "data"

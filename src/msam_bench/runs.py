@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from .config import RunConfig
 from .files import write_whole
+from .names import stem
 
 VERSION = 1
 """Version of the layout of a run folder."""
@@ -66,7 +67,7 @@ class Record:
 def folder_of(root: Path, config: RunConfig) -> Path:
     """Where the run of a configuration lies; equal configurations, equal folders."""
     label = re.sub(r"[^\w.+=-]+", "-", config.label)[:60]
-    return root / f"{config.data}-{config.fusion}-{label}-s{config.seed}-{config.identity}"
+    return root / f"{stem(config.data)}-{config.fusion}-{label}-s{config.seed}-{config.identity}"
 
 
 @contextmanager

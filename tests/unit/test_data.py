@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from msam_bench.data import SPLITS, Dataset, Source, Split, digits6, smartwatch, source, sources
+from msam_bench.data import SPLITS, Dataset, Source, Split, digits6, registered, smartwatch, source
 from msam_bench.data.splitting import standardised
 from msam_bench.data.stored import Stored
 
@@ -276,8 +276,8 @@ def test_smartwatch_stores_the_recordings_of_the_source(recording: int) -> None:
 
 
 def test_names_lead_to_sources() -> None:
-    assert list(sources()) == list(NAMES)
-    assert all(isinstance(entry, Source) and source(name) is entry for name, entry in sources().items())
+    assert list(registered()) == list(NAMES)
+    assert all(isinstance(entry, Source) and source(name) is entry for name, entry in registered().items())
 
 
 @pytest.mark.parametrize(

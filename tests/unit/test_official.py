@@ -3,54 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor
 
-from msam_bench.data.building import Sample
-from msam_bench.data.manifest import Header
-from msam_bench.data.modality import Modality
-from msam_bench.data.official import Official, Preparation
-
-
-def two_numbers(path: Path) -> dict[str, Tensor]:
-    return {"digits": torch.tensor([float(number) for number in path.read_text().split()])}
-
-
-@dataclass(frozen=True)
-class Texts(Official):
-    def preparation(self, source: Path, recipe: str, split: str) -> Preparation:
-        header = Header(
-            name=self.name,
-            summary=self.summary,
-            modalities={"digits": Modality("vector", scale=2.0 if recipe == "twice" else 1.0)},
-            classes=self.classes,
-            licence=self.licence,
-            citation=self.citation,
-            origin=self.origin,
-            recipe={"name": recipe},
-            split=split,
-        )
-        plan = {part: [Sample(part, source / f"{part}.txt", 0)] for part in ("train", "valid", "test")}
-        return Preparation(header, plan, two_numbers)
-
-
-TEXTS = Texts(
-    name="texts",
-    summary="Two numbers a file.",
-    modalities=("digits",),
-    classes=("only",),
-    licence="CC0-1.0",
-    citation="none",
-    origin="a test",
-    where="Ask the author.",
-    recipes={"once": "as they are", "twice": "doubled"},
-    protocols={"official": "as published"},
-    expected={"train": 1, "valid": 1, "test": 1},
-)
+from stores import TEXTS
 
 
 @pytest.fixture

@@ -1,21 +1,45 @@
-"""`msam data`: which data sets there are and what is in them."""
+"""`msam data`: which data sets there are, what is in them, and how others become one."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from .app import data_app
-from .screen import console, line, new_grid
+from .screen import console, counting, line, new_grid
+
+if TYPE_CHECKING:
+    from msam_bench.data import Source
+    from msam_bench.data.manifest import Manifest
 
 
 @data_app.command(name="list")
 def list_data() -> None:
-    """Name, modalities, classes, sizes and licence of every data set."""
-    from msam_bench.data import sources
+    """Name, modalities, classes, sizes and licence of every data set, whether it is here and where to get it."""
+    from msam_bench.data import names, registered
 
-    grid = new_grid("name", "modalities", "classes", "train / valid / test", "licence")
-    for name, source in sources().items():
-        sizes = " / ".join(f"{size:,}" for size in source.sizes().values())
-        grid.add_row(name, ", ".join(source.modalities), str(len(source.classes)), sizes, source.licence)
+    grid = new_grid("name", "modalities", "classes", "train / valid / test", "licence", "here")
+    for name in names():
+        grid.add_row(name, *_row(name))
     console.print(grid)
+    elsewhere = {name: source.where for name, source in registered().items() if source.where}
+    if elsewhere:
+        console.print("\nWhere to get what does not ship with msam:")
+    for name, where in elsewhere.items():
+        line(name, where)
+
+
+def _row(name: str) -> list[str]:
+    """What the list says of a data set."""
+    from msam_bench.data import source
+
+    try:
+        found = source(name)
+        sizes = " / ".join(f"{size:,}" for size in found.sizes().values())
+        classes = str(len(found.classes)) if found.classes else "values"
+        return [", ".join(found.modalities), classes, sizes, found.licence, found.status()]
+    except ValueError:
+        return ["", "", "", "", f"damaged; msam data verify {name} says how"]
 
 
 @data_app.command(name="show")
@@ -23,18 +47,95 @@ def show_data(name: str) -> None:
     """What a data set is, where it comes from, how to cite it, and what a sample looks like.
 
     Args:
-        name: Name of a data set.
+        name: Name of a data set, or path of a prepared one.
     """
     from msam_bench.data import source
 
     found = source(name)
-    dataset = found.load(seed=0)
-    for title in ("name", "summary", "origin", "licence", "citation"):
-        line(title, getattr(found, title))
-    line("classes", ", ".join(found.classes))
+    for title in ("name", "summary", "origin", "where", "licence", "citation"):
+        if said := getattr(found, title):
+            line(title, said)
+    line("here", found.status())
+    line("classes", ", ".join(found.classes) or "none; values are regressed")
     line("split keeps together", found.group or "nothing; samples are drawn one by one")
-    for split, part in dataset.splits.items():
-        line(split, f"{len(part):,} samples")
-    for modality, shape in dataset.shapes.items():
-        line(modality, f"{list(shape)} per sample")
+    for split, size in found.sizes().items():
+        line(split, f"{size:,} samples")
+    _show_choices(found)
+    if found.here:
+        _show_samples(found)
+
+
+def _show_choices(found: Source) -> None:
+    """The recipes and protocols of a published data set."""
+    from msam_bench.data.official import Official
+
+    if isinstance(found, Official):
+        for title, choices in (("recipe", found.recipes), ("split", found.protocols)):
+            for choice, says in choices.items():
+                line(f"--{title} {choice}", says)
+
+
+def _show_samples(found: Source) -> None:
+    dataset = found.load(seed=0)
+    for modality, look in dataset.looks.items():
+        line(modality, f"{look.kind} {list(look.shape)}, stored as {look.dtype}")
     line("fingerprint", dataset.fingerprint)
+
+
+@data_app.command(name="prepare")
+def prepare_data(
+    name: str,
+    source: Path,
+    *,
+    recipe: str | None = None,
+    split: str | None = None,
+    rename: str | None = None,
+    into: Path | None = None,
+) -> None:
+    """Turn the files that others publish into a prepared data set. Stopped, the same command goes on where it was.
+
+    Args:
+        name: Name of a published data set (see `msam data list`).
+        source: Folder of the downloaded files.
+        recipe: How samples become tensors (see `msam data show NAME`); the first if not given.
+        split: Who is in which split (see `msam data show NAME`); the first if not given.
+        rename: Another name, to keep several recipes side by side.
+        into: Folder of prepared data sets; data, or what MSAM_DATA names, if not given.
+    """
+    from msam_bench.data import registered
+    from msam_bench.data import source as named
+    from msam_bench.data.official import Official
+    from msam_bench.data.store import root
+
+    found = registered().get(name) or named(name)
+    if not isinstance(found, Official):
+        raise ValueError(f"Expected a published data set to prepare, found {name} ({found.status()}): use it as it is.")
+    folder = (into or root()) / (rename or name)
+    with counting("samples") as watch:
+        manifest = found.prepare(source, recipe, split, folder, watch)
+    show_prepared(folder, manifest)
+
+
+@data_app.command(name="verify")
+def verify_data(name: str) -> None:
+    """Read every byte of a data set again and check it.
+
+    Args:
+        name: Name of a data set, or path of a prepared one.
+    """
+    from msam_bench.data import source
+
+    found = source(name)
+    with counting("bytes") as watch:
+        found.verify(watch)
+    line(name, f"is as it was prepared; fingerprint {found.fingerprint[:12]}")
+
+
+def show_prepared(folder: Path, manifest: Manifest) -> None:
+    """What was prepared, and what can be done with it."""
+    line("prepared", folder)
+    for split, count in manifest.counts.items():
+        line(split, f"{count:,} samples")
+    for modality, look in manifest.header.modalities.items():
+        line(modality, f"{look.kind} {list(look.shape)}, stored as {look.dtype}")
+    line("fingerprint", manifest.fingerprint)

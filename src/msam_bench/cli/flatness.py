@@ -73,7 +73,7 @@ def study_flatness(
     """Do non-dominant modalities end in sharper minima, and does that cost accuracy? Runs that are there are reused.
 
     Args:
-        data: Name of a data set (see `msam data list`).
+        data: Name of a data set (see `msam data list`), or path of a prepared one.
         methods: Methods, separated by commas; the first reference is joint.
         seeds: Number of paired seeds.
         first_seed: The first of them.
@@ -90,6 +90,7 @@ def study_flatness(
     from msam_bench.flatness.page import Page, write
     from msam_bench.flatness.study import compare as compare_flatness
     from msam_bench.flatness.surfaces import Grid, chosen, surfaces
+    from msam_bench.names import stem
 
     records = train_all(planned(data, fusion, methods, seeds, first_seed, settings), runs, workers)
     plan = Plan(samples=samples, rho=rho)
@@ -98,7 +99,7 @@ def study_flatness(
     drawn = chosen(records)
     with counting("surfaces") as watch, pool(workers, len(drawn)) as executor:
         sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch)
-    folder = report or Path("reports") / f"flatness-{data}-{fusion}"
+    folder = report or Path("reports") / f"flatness-{stem(data)}-{fusion}"
     page = write(folder, Page(f"Flatness on {data}", study, tuple(sheets), command(), asdict(plan)))
     said = "\n".join([study.answer, *(f"- {line}" for line in study.details)])
     console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)

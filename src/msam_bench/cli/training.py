@@ -27,7 +27,7 @@ def compare(
     """Train several methods on the same data and seeds, and say what the evidence is worth.
 
     Args:
-        data: Name of a data set (see `msam data list`).
+        data: Name of a data set (see `msam data list`), or path of a prepared one.
         methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1.
         seeds: Number of paired seeds; a seed draws the split, the initial weights and the batches.
         first_seed: The first of them.
@@ -37,11 +37,12 @@ def compare(
         runs: Folder of the run folders; a run that is already there is not trained again.
         report: Folder of the report; reports/DATA-FUSION if not given.
     """
+    from msam_bench.names import stem
     from msam_bench.report import compare as tabulate
     from msam_bench.report import write_report
 
     records = train_all(planned(data, fusion, methods, seeds, first_seed, settings), runs, workers)
-    folder = report or Path("reports") / f"{data}-{fusion}"
+    folder = report or Path("reports") / f"{stem(data)}-{fusion}"
     table = tabulate(records)
     show_table(table)
     page = write_report(records, folder, command())
@@ -62,7 +63,7 @@ def train(
     """Train one run. A run that was interrupted is continued where it was, one that is finished is shown.
 
     Args:
-        data: Name of a data set (see `msam data list`).
+        data: Name of a data set (see `msam data list`), or path of a prepared one.
         method: A method; arguments are written name:key=value, such as sam:rho=0.1.
         seed: Draws the split, the initial weights and the batches.
         fusion: Late (linear on the concatenated features) or early (a maxout trunk).

@@ -19,7 +19,7 @@ from .modality import Modality
 from .smartwatch import SMARTWATCH
 from .store import opened, prepared
 
-__all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "registered", "source", "sources"]
+__all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "names", "registered", "source"]
 
 
 def registered() -> dict[str, Source]:
@@ -27,10 +27,9 @@ def registered() -> dict[str, Source]:
     return {"digits6": DIGITS6, "smartwatch": SMARTWATCH}
 
 
-def sources() -> dict[str, Source]:
-    """Every data set that msam knows, and every other one that is prepared here."""
-    known = registered()
-    return known | {name: opened(folder) for name, folder in prepared().items() if name not in known}
+def names() -> list[str]:
+    """The names of all data sets that msam knows, then of the others that are prepared here."""
+    return list(dict.fromkeys([*registered(), *prepared()]))
 
 
 def source(name: str) -> Source:
@@ -46,6 +45,5 @@ def source(name: str) -> Source:
         return opened(stores[name])
     if "/" in name or (Path(name) / NAME).is_file():
         return opened(Path(name))
-    names = [*known, *stores]
-    advice = nearest(name, names, otherwise="see 'msam data list'")
-    raise ValueError(f"Expected one of the data sets {', '.join(names)}, found '{name}': {advice}.")
+    advice = nearest(name, names(), otherwise="see 'msam data list'")
+    raise ValueError(f"Expected one of the data sets {', '.join(names())}, found '{name}': {advice}.")

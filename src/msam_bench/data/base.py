@@ -13,7 +13,7 @@ precision or as bytes: nothing here copies or writes them, and `take` turns into
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -144,6 +144,7 @@ class Source(ABC):
         citation: What to cite, with a DOI or arXiv number.
         origin: Where the data come from, by name.
         group: What the split keeps on one side ("subject"), or None if samples are drawn one by one.
+        where: Where to get it, in one sentence; empty for what ships with msam or was imported here.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Source(ABC):
     citation: str
     origin: str
     group: str | None = None
+    where: str = ""
 
     @property
     @abstractmethod
@@ -172,9 +174,25 @@ class Source(ABC):
     def sizes(self, seed: int = 0) -> dict[str, int]:
         """The number of samples of each split, without loading a tensor."""
 
+    @property
+    def here(self) -> bool:
+        """Whether `load` will find it."""
+        return True
+
     def status(self) -> str:
-        """Whether `load` will find it, in a few words."""
+        """Whether `load` will find it, and where, in a few words."""
         return "ships with msam"
+
+    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Reads every byte again and checks it; what ships with msam is checked whenever it is loaded.
+
+        Args:
+            progress: Called with bytes done and bytes in all, where that takes a while.
+
+        Raises:
+            ValueError: A file that has changed, by name.
+        """
+        self.load(0)
 
     def fold(self, seed: int) -> int | None:
         """Which fold of the data is tested, for sources whose seeds go round folds; runs compare within folds only."""

@@ -40,13 +40,11 @@ class Official(Source):
     """A published data set.
 
     Args:
-        where: Where to get it, in one sentence with an address.
         recipes: Name -> one sentence on how samples become tensors; the first is the default.
         protocols: Name -> one sentence on who is in which split; the first is the default.
         expected: The published number of samples of each split of the default protocol.
     """
 
-    where: str
     recipes: Mapping[str, str] = field(default_factory=lambda: {"default": "as published"})
     protocols: Mapping[str, str] = field(default_factory=lambda: {"official": "as published"})
     expected: Mapping[str, int] = field(default_factory=dict)
@@ -100,7 +98,7 @@ class Official(Source):
             ValueError: It is not prepared here, or damaged.
         """
         folder = root() / self.name
-        if not folder.exists():
+        if not self.here:
             raise ValueError(
                 f"Expected {self.name} prepared in {folder}, found nothing there: run 'msam data prepare {self.name} "
                 f"FOLDER' on the official files. {self.where}"
@@ -118,11 +116,20 @@ class Official(Source):
 
     def sizes(self, seed: int = 0) -> dict[str, int]:
         """See `Source.sizes`; what is published, if nothing is prepared here."""
-        return self.store().sizes(seed) if (root() / self.name).exists() else dict(self.expected)
+        return self.store().sizes(seed) if self.here else dict(self.expected)
+
+    @property
+    def here(self) -> bool:
+        """See `Source.here`."""
+        return (root() / self.name).exists()
 
     def status(self) -> str:
         """See `Source.status`."""
-        return self.store().status() if (root() / self.name).exists() else "not prepared here"
+        return self.store().status() if self.here else "not prepared here"
+
+    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """See `Source.verify`."""
+        self.store().verify(progress)
 
 
 def _chosen(what: str, name: str | None, known: Mapping[str, str], data: str) -> str:

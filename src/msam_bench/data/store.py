@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .base import Dataset, Source, Split, check_seed
 from .drawing import Rows, drawn, drawn_groups
-from .manifest import ALL, NAME, Manifest, read, samples_file, tensor_file
+from .manifest import ALL, NAME, Manifest, read, samples_file, tensor_file, verify
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +83,10 @@ class Prepared(Source):
     def status(self) -> str:
         """See `Source.status`."""
         return f"prepared in {self.folder}"
+
+    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """See `Source.verify`: hashes every file."""
+        verify(self.folder, progress)
 
     def load(self, seed: int) -> Dataset:
         """See `Source.load`; the seed matters only where the store leaves the split to it."""

@@ -238,6 +238,10 @@ def _text(node: ast.AST | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
+def in_objective(module: Module) -> bool:
+    return module.name == "msam.objective" or module.name.startswith("msam.objective.")
+
+
 _DERIVATIVES = {"torch.autograd.grad", "torch.autograd.backward"} | {
     f"torch.func.{name}"
     for name in ("grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "hessian", "linearize")
@@ -245,27 +249,27 @@ _DERIVATIVES = {"torch.autograd.grad", "torch.autograd.backward"} | {
 
 
 def only_the_objective_differentiates(module: Module) -> Iterator[tuple[int, str]]:
-    """Only `objective.py` back-propagates. `method.backward(objective, inputs, target)` is no back-propagation."""
-    if module.name == "msam.objective":
+    """Only `msam.objective` back-propagates. `method.backward(objective, inputs, target)` is no back-propagation."""
+    if in_objective(module):
         return
     for found in module.imports:
         if found.target in _DERIVATIVES:
-            yield found.line, f"imports {found.target}; only objective.py differentiates"
+            yield found.line, f"imports {found.target}; only msam.objective differentiates"
     for call in module.calls:
         plain = len(call.args) < 2 and not any(isinstance(argument, ast.Starred) for argument in call.args)
         if (_last(call.func) == "backward" and isinstance(call.func, ast.Attribute) and plain) or (
             module.dotted(call.func) in _DERIVATIVES
         ):
-            yield call.lineno, f"calls {ast.unparse(call.func)}; only objective.py differentiates"
+            yield call.lineno, f"calls {ast.unparse(call.func)}; only msam.objective differentiates"
 
 
 def only_the_objective_calls_the_model(module: Module) -> Iterator[tuple[int, str]]:
-    """In `msam`, a `model(...)` or `self.model(...)` stands in `objective.py`."""
-    if not in_library(module) or module.name == "msam.objective":
+    """In `msam`, a `model(...)` or `self.model(...)` stands in `msam.objective`."""
+    if not in_library(module) or in_objective(module):
         return
     for call in module.calls:
         if _last(call.func) in {"model", "module"}:
-            yield call.lineno, f"calls {ast.unparse(call.func)}; only objective.py calls the model"
+            yield call.lineno, f"calls {ast.unparse(call.func)}; only msam.objective calls the model"
 
 
 _SEEDERS = {
@@ -429,6 +433,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (only_interventions_change_a_model, "msam.methods.sam", "optimizer.zero_grad()"),
     (only_the_objective_differentiates, "msam.methods.sam", "loss.backward()"),
     (only_the_objective_differentiates, "msam.methods.sam", "loss.backward(retain_graph=True)"),
+    (only_the_objective_differentiates, "msam.objectives", "loss.backward()"),
     (only_the_objective_differentiates, "msam_bench.fit", "loss.backward(g)"),
     (only_the_objective_differentiates, "msam.sharpness", "torch.autograd.grad(loss, weights)"),
     (only_the_objective_differentiates, "msam.sharpness", "from torch import autograd\nautograd.grad(loss, weights)"),
@@ -436,6 +441,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (only_the_objective_differentiates, "msam.sharpness", "from torch.func import jvp"),
     (only_the_objective_differentiates, "msam.sharpness", "import torch\ntorch.func.hessian(f)"),
     (only_the_objective_calls_the_model, "msam.methods.sam", "logits = model(inputs)"),
+    (only_the_objective_calls_the_model, "msam.objectives", "logits = model(inputs)"),
     (only_the_objective_calls_the_model, "msam.methods.sam", "logits = objective.model(inputs)"),
     (only_the_bench_front_seeds, "msam.attribution", "torch.manual_seed(0)"),
     (only_the_bench_front_seeds, "msam.attribution", "import numpy as np\nnp.random.seed(0)"),
@@ -469,10 +475,10 @@ KEEPS: list[tuple[Rule, str, str]] = [
     (only_interventions_change_a_model, "msam.methods.sam", "g = w.grad.clone()\nif w.requires_grad:\n    pass"),
     (only_interventions_change_a_model, "msam.methods.sam", "self.grads: list[Tensor]\nself.trained = 1"),
     (only_interventions_change_a_model, "msam_bench.fit", "model.train()"),
-    (only_the_objective_differentiates, "msam.objective", "loss.backward()"),
+    (only_the_objective_differentiates, "msam.objective.training", "loss.backward()"),
     (only_the_objective_differentiates, "msam.methods.base", "self.method.backward(self.objective, inputs, target)"),
     (only_the_objective_differentiates, "msam.methods.base", "super().backward(*arguments)"),
-    (only_the_objective_calls_the_model, "msam.objective", "self.model(inputs)"),
+    (only_the_objective_calls_the_model, "msam.objective.passes", "self.model(inputs)"),
     (only_the_bench_front_seeds, "msam.attribution", "torch.Generator().manual_seed(0)"),
     (only_the_bench_front_seeds, "msam_bench.fit", "torch.manual_seed(0)"),
     (only_the_bench_front_chooses_a_device, "msam.attribution", "x.to(y.device).to(torch.float32).to('cpu')"),

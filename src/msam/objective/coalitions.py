@@ -1,0 +1,149 @@
+"""Coalitions with their graph: losses of some of the modalities that can be trained on.
+
+live = objective.forward(inputs, target)
+logits = objective.coalitions(live, inputs, masks)      # [coalitions, batch, classes], of the draws of `live`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from msam.coalition import Absent, absent_features
+from msam.interventions import evaluation, only, replayed, unrecorded
+from msam.objective.looking import expanded
+from msam.objective.passes import Part, Pass
+from msam.objective.training import Training
+from msam.types import Features, Inputs
+
+
+class Coalitions(Training):
+    """Training passes of some of the modalities."""
+
+    def coalitions(
+        self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent = "zero-input", *, in_evaluation: bool = False
+    ) -> Tensor:
+        """Logits of coalitions with their graph, `[coalitions, batch, classes]`; all modalities' are those of `live`.
+
+        In the mode of training they are made from the features and random draws of `live`; in evaluation mode inputs
+        are encoded again. An all-zero input is encoded in evaluation mode, with gradient, in both. A model that cannot
+        fuse features is run once a coalition. There is no trace in running statistics or the random stream.
+
+        Args:
+            live: the training pass at the same inputs.
+            inputs: modality -> `[batch, ...]`.
+            masks: booleans `[coalitions, modalities]`.
+            absent: what an absent modality looks like.
+            in_evaluation: run the coalitions that leave out a modality in evaluation mode.
+        """
+        make = self._fused_coalitions if self._fuses else self._masked_coalitions
+        mode = evaluation(self.bare) if in_evaluation else unrecorded(self.bare)
+        with self._context(), mode, replayed(live.start):
+            found = iter(make(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
+        return torch.stack([live.logits if full else next(found) for full in masks.all(1).tolist()])
+
+    def descend_along(
+        self,
+        first: Pass,
+        inputs: Inputs,
+        target: Tensor,
+        part: Part,
+        weight: float = 1.0,
+        *,
+        local: bool = False,
+    ) -> Pass:
+        """Adds `weight` times the gradient of one part of the logits: `J_Phi^T dl/dz` with `Phi = sum_S c_S z_S`.
+
+        The loss's derivative `dl/dz` is held constant; the parts of all modalities sum to the plain gradient
+        (AGM, Li et al. 2023). Absent features are constants. Coalitions are run one by one in the model's own mode with
+        the random draws of `first`, so that batch statistics and dropout masks are those of its pass; no trace is left
+        in running statistics.
+
+        Args:
+            first: the pass at the same inputs whose random draws are repeated.
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            part: the coalitions and their coefficients.
+            weight: of the gradient.
+            local: in data-parallel training, leave this gradient on its own rank.
+        """
+        with replayed(first.start), unrecorded(self.bare), self._on_this_rank(local):
+            live = self._pass(inputs, target)
+            with self._context():
+                (slope,) = torch.autograd.grad(live.loss, live.logits)
+                along = self._along(part, live, inputs)
+            self.backpropagate((along * slope).sum() * weight)
+        return live.detached()
+
+    def descend_coalition(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
+        """Adds the gradient of the loss of one modality alone; only its encoder and the fusion are trained."""
+        block = set(self.encoders[modality].parameters()) | set(self._fusion_parameters())
+        start = self._random_state()
+        with only(list(block), among=self.parameters()):
+            with self._context():
+                logits = self._alone(inputs, modality, absent)
+                loss = self.loss(logits, target)
+            self.backpropagate(loss)
+        self.share_gradients()
+        return Pass(loss, logits, {}, start, {}, start).detached()
+
+    def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:
+        present = live.features or self._encoded_again(inputs, live)
+        absent = self._absent_features(inputs, present, part.absent)
+        along = torch.zeros_like(live.logits)
+        for mask, coefficient in zip(part.masks.tolist(), part.coefficients.tolist(), strict=True):
+            if all(mask):
+                along = along + coefficient * live.logits
+            elif coefficient:
+                along = along + coefficient * self._fused_again(live, present, absent, mask)
+        return along
+
+    def _fused_again(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
+        """One coalition's logits with the random draws that the fusion had in a pass, with their graph."""
+        self.counts.fusions += 1
+        members = zip(self.encoders, mask, strict=True)
+        features = {name: present[name] if chosen else absent[name] for name, chosen in members}
+        with replayed(live.between):
+            logits: Tensor = self.bare.fuse(expanded(features, len(live.logits)))
+        return logits
+
+    def _fused_coalitions(
+        self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
+    ) -> list[Tensor]:
+        if in_evaluation or not live.features:
+            present = self._encoded_again(inputs, live)
+        else:
+            present = dict(live.features)
+        replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))
+        if in_evaluation and len(masks):
+            self.counts.fusions += len(masks)
+            return list(self._fused_logits(present, replacements, masks.to(self.device)))
+        return [self._fused_again(live, present, replacements, mask) for mask in masks.tolist()]
+
+    def _masked_coalitions(
+        self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
+    ) -> list[Tensor]:
+        seen, logits = {name: inputs[name] for name in self.modalities(inputs)}, []
+        for mask in masks:
+            with replayed(live.start):
+                logits += list(self._masked_logits(seen, inputs, mask[None], absent, None))
+        return logits
+
+    def _encoded_again(self, inputs: Inputs, first: Pass) -> dict[str, Tensor]:
+        """Features of a pass in which they could not be observed."""
+        self.counts.encoder_forwards.update(self.encoders.keys())
+        with replayed(first.start):
+            return self._encode(inputs)
+
+    def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
+        with self.inspecting():
+            one = self._encode({name: inputs[name][:1] for name in self.encoders})
+        self.counts.encoder_forwards[modality] += 1
+        self.counts.fusions += 1
+        feature = self.encoders[modality](inputs[modality])
+        replacements = self._absent_features(inputs, one, absent)
+        logits: Tensor = self.bare.fuse(expanded({**replacements, modality: feature}, len(feature)))
+        return logits

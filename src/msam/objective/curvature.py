@@ -1,0 +1,156 @@
+"""Second derivatives: the loss in evaluation mode as a function of some weights alone.
+
+with objective.examined(inputs, target, weights) as loss:
+    slope = objective.gradient(loss, weights)
+    bent = objective.hessian_product(loss, weights, slope)        # H g
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from msam.coalition import Absent, absent_features, absent_inputs
+from msam.interventions import evaluation, only, replayed, seeded_state, unrecorded
+from msam.objective.coalitions import Coalitions
+from msam.objective.looking import expanded
+from msam.types import Coalition, Inputs
+
+_ONCE = (
+    "A part of the model has no second derivative ({}); use a measure that needs no Hessian, or another "
+    "implementation of that part."
+)
+
+
+class Curvature(Coalitions):
+    """Derivatives of a loss that are nobody's training gradient."""
+
+    @contextmanager
+    def examined(
+        self,
+        inputs: Inputs,
+        target: Tensor,
+        weights: Sequence[Tensor] = (),
+        coalition: Coalition | None = None,
+        absent: Absent = "zero-input",
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
+        """The loss in evaluation mode as a function of `weights` alone, for `gradient` and `hessian_product` inside.
+
+        The model is the same afterwards. What an absent modality looks like moves with the weights it is made from, so
+        that the loss of a coalition is one function of the weights. Attention is computed by the formula, and recurrent
+        layers without cuDNN, because the fused kernels have no second derivative.
+
+        Args:
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            weights: parameters to differentiate by; without any, nothing is kept for derivatives.
+            coalition: modalities that are present, None for all.
+            absent: what the others look like.
+            seed: of the partners of `absent="shuffle"`, and of a model that draws even in evaluation mode.
+
+        Raises:
+            ValueError: if the coalition is empty or has an unknown modality.
+        """
+        with ExitStack() as inside:
+            for found in (evaluation(self.bare), unrecorded(self.bare), only(weights, among=self.parameters())):
+                inside.enter_context(found)
+            inside.enter_context(replayed(seeded_state(seed, [self.device])))
+            inside.enter_context(_twice_differentiable(self.bare) if weights else torch.no_grad())
+            with self._context():
+                loss = self.loss(self._coalition_logits(inputs, coalition, absent, seed), target)
+            yield loss
+
+    def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, again: bool = False) -> list[Tensor]:
+        """`d loss / d weights`, one tensor a weight; `.grad` is not touched.
+
+        Args:
+            loss: what `examined` gives.
+            weights: those that it was given.
+            again: keep what differentiating the result needs.
+
+        Raises:
+            ValueError: if the loss depends on none of the weights.
+        """
+        parts: Sequence[Tensor | None] = [None]
+        if loss.requires_grad:
+            parts = torch.autograd.grad(loss, list(weights), create_graph=again, allow_unused=True)
+        if all(part is None for part in parts):
+            raise ValueError("The loss does not depend on these weights; choose others, or a coalition that uses them.")
+        return [torch.zeros_like(w) if part is None else part for w, part in zip(weights, parts, strict=True)]
+
+    def hessian_product(self, loss: Tensor, weights: Sequence[Tensor], vectors: Sequence[Tensor]) -> list[Tensor]:
+        """`H v` by differentiating twice (Pearlmutter 1994), `H` the Hessian of the loss by the weights.
+
+        Args:
+            loss: what `examined` gives.
+            weights: those that it was given.
+            vectors: one tensor a weight.
+
+        Raises:
+            ValueError: if the gradient is, to automatic differentiation, no function of the weights, or only in part.
+        """
+        slopes = self.gradient(loss, weights, again=True)
+        moving = [(slope, vector) for slope, vector in zip(slopes, vectors, strict=True) if slope.requires_grad]
+        if not moving:
+            raise ValueError(
+                "The gradient does not depend on the weights: the loss is linear in them, or a part of the model or of "
+                "the criterion cannot be differentiated twice; use a measure that needs no Hessian."
+            )
+        outputs, along = zip(*moving, strict=True)
+        if "torch::autograd::Error" in _nodes(outputs):  # left by once_differentiable; torch would pass over it
+            raise ValueError(_ONCE.format("a custom function marked once_differentiable"))
+        try:
+            return list(torch.autograd.grad(outputs, list(weights), along, materialize_grads=True))
+        except RuntimeError as error:
+            if "not implemented" not in str(error):
+                raise
+            raise ValueError(_ONCE.format(str(error).splitlines()[0])) from error
+
+    def _coalition_logits(self, inputs: Inputs, coalition: Coalition | None, absent: Absent, seed: int) -> Tensor:
+        """Logits of one coalition, differentiable; encoders of absent modalities run on no more than they have to."""
+        names = self.modalities(inputs)
+        gone = [] if coalition is None else [name for name in names if name not in coalition]
+        if coalition is not None and not 0 < len(coalition) == len(names) - len(gone):
+            raise ValueError(f"A coalition is some of the modalities {list(names)}, found {sorted(coalition)}.")
+        generator = torch.Generator().manual_seed(seed)
+        if gone and self._fuses:
+            features = self._replaced_features(inputs, gone, absent, generator)
+            features |= {name: self.encoders[name](inputs[name]) for name in names if name not in gone}
+            logits: Tensor = self.bare.fuse({name: features[name] for name in names})
+            return logits
+        replaced = absent_inputs(absent, {name: inputs[name] for name in gone}, generator) if gone else {}
+        return self._call(self.bare, {**inputs, **replaced})
+
+    def _replaced_features(
+        self, inputs: Inputs, gone: Sequence[str], absent: Absent, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        rows = slice(1) if absent in ("zero-input", "zero-feature") else slice(None)
+        seen = {name: self.encoders[name](inputs[name][rows]) for name in gone}
+        replaced = absent_features(absent, seen, partial(self._encode_zeros, inputs), generator)
+        return expanded(replaced, len(inputs[gone[0]]))
+
+
+def _nodes(outputs: Iterable[Tensor]) -> set[str]:
+    """Names of the operations behind some tensors."""
+    waiting, seen = [output.grad_fn for output in outputs], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [behind for behind, _ in node.next_functions]
+    return {node.name() for node in seen}
+
+
+@contextmanager
+def _twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Derivatives on, and kernels that have second ones."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    plain = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), plain:
+        yield

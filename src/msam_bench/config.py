@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
@@ -51,6 +52,24 @@ class OptimizerConfig(Frozen):
     step_epochs: int = Field(70, ge=1)
 
 
+class EncoderConfig(Frozen):
+    """The encoder of one modality; what is not said is the data set's or the run's.
+
+    Args:
+        name: one of `msam_bench.backbones.ENCODERS`.
+        features: width of its output; the run's `features` if None.
+        params: further arguments of that encoder, such as `layers`.
+        weights: a file with its initial weights, safetensors or torch.
+        sha256: of that file; filled in when a run is resolved.
+    """
+
+    name: str | None = None
+    features: int | None = Field(None, ge=1)
+    params: dict[str, Scalar] = {}
+    weights: str | None = None
+    sha256: str | None = None
+
+
 class RunConfig(Frozen):
     """Everything that decides the numbers of a run.
 
@@ -64,6 +83,7 @@ class RunConfig(Frozen):
         optimizer: the base optimizer.
         features: width of each encoder's output.
         hidden: width of the encoders' hidden layers.
+        encoders: modality -> which encoder it gets; chosen by the kind of modality where nothing is said.
         trunk: widths of the early fusion's maxout layers.
         select: which epoch's weights are tested: `best` on validation, or `last`.
     """
@@ -77,6 +97,7 @@ class RunConfig(Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     features: int = Field(64, ge=1)
     hidden: int = Field(64, ge=1)
+    encoders: dict[str, EncoderConfig] = {}
     trunk: tuple[int, ...] = (128, 64)
     select: Literal["best", "last"] = "best"
 
@@ -84,6 +105,15 @@ class RunConfig(Frozen):
     def label(self) -> str:
         """The method as one writes it, without the data set's tuned arguments."""
         return self.method.text(tuned(self.data, self.fusion, self.method.name))
+
+    def encoder(self, modality: str) -> EncoderConfig:
+        """What is said of a modality's encoder, its features filled in."""
+        said = self.encoders.get(modality, EncoderConfig())
+        return said.model_copy(update={"features": said.features or self.features})
+
+    def widths(self, modalities: Iterable[str]) -> dict[str, int]:
+        """Modality -> size of its feature vector."""
+        return {name: self.encoder(name).features or self.features for name in modalities}
 
     @property
     def identity(self) -> str:
@@ -129,7 +159,7 @@ def resolve(data: str, fusion: str, method: str, file: Path | None = None, **set
         "fusion": fusion,
         "method": _with_defaults(parse_method(method), data, fusion).model_dump(),
     }
-    return validated(values)
+    return _sealed(validated(values))
 
 
 def validated(values: dict[str, Any]) -> RunConfig:
@@ -142,6 +172,13 @@ def validated(values: dict[str, Any]) -> RunConfig:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
+
+
+def check_encoders(config: RunConfig, modalities: Iterable[str]) -> None:
+    """Raises a ValueError if an encoder is named for a modality that the data set does not have."""
+    for name in config.encoders:
+        if name not in modalities:
+            raise ValueError(f"{config.data} has no modality {name!r} for an encoder: {nearest(name, modalities)}.")
 
 
 @cache
@@ -167,6 +204,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"Expected a TOML file at {path}, found: {error}.") from None
+
+
+def _sealed(config: RunConfig) -> RunConfig:
+    """The configuration with the sha256 of every file of weights that it names."""
+    from .backbones.weights import sha256
+
+    sealed = {
+        name: said.model_copy(update={"sha256": sha256(Path(said.weights))}) if said.weights else said
+        for name, said in config.encoders.items()
+    }
+    return config.model_copy(update={"encoders": sealed})
 
 
 def _with_defaults(method: MethodConfig, data: str, fusion: str) -> MethodConfig:
@@ -208,6 +256,7 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        model = OptimizerConfig if key.startswith("optimizer.") else RunConfig
+        parts: dict[str, type[Frozen]] = {"optimizer": OptimizerConfig, "encoders": EncoderConfig}
+        model = parts.get(key.partition(".")[0], RunConfig) if "." in key else RunConfig
         return f"Unknown setting {key!r}: {nearest(key.rpartition('.')[2], list(model.model_fields))}."
     return f"Setting {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r}."

@@ -34,7 +34,7 @@ from .catalogue import build
 from .config import RunConfig
 from .epoch import Epoch
 from .ranks import Ranks
-from .restore import model_of
+from .restore import load_weights, model_of
 
 if TYPE_CHECKING:
     from msam.methods.base import Backward
@@ -92,9 +92,9 @@ class _Run:
         self.dataset = data.source(config.data).load(config.seed)
         self._check_batches()
         torch.manual_seed(config.seed)
-        widths, classes = dict.fromkeys(self.dataset.modalities, config.features), len(self.dataset.classes)
         model = model_of(config, self.dataset)
-        method = build(config.method, widths, classes)
+        load_weights(model, config)
+        method = build(config.method, config.widths(self.dataset.modalities), len(self.dataset.classes))
         parameters = [*model.parameters(), *method.parameters()]
         fabric = ranks.fabric
         self.model, self.optimizer = fabric.setup(model, _optimizer(config, parameters))

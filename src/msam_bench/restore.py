@@ -7,6 +7,7 @@ objective.logits(inputs)
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from msam import EarlyFusion, FusionModel, LateFusion, Objective
 
 from . import checkpoint, data
-from .backbones import encoder
+from .backbones import encoder, weights
 from .config import RunConfig, validated
 
 if TYPE_CHECKING:
@@ -23,10 +24,24 @@ if TYPE_CHECKING:
 
 def model_of(config: RunConfig, dataset: data.Dataset) -> FusionModel:
     """A fresh model for a data set, as a configuration describes it; its weights come from the main random stream."""
-    encoders = {name: encoder(shape, config.features, config.hidden) for name, shape in dataset.shapes.items()}
-    widths, outputs = dict.fromkeys(dataset.modalities, config.features), dataset.outputs
+    widths, outputs = config.widths(dataset.modalities), dataset.outputs
+    encoders = {
+        name: encoder(look, widths[name], config.hidden, config.encoder(name).name, **config.encoder(name).params)
+        for name, look in dataset.looks.items()
+    }
     late = config.fusion == "late"
     return FusionModel(encoders, LateFusion(widths, outputs) if late else EarlyFusion(widths, outputs, config.trunk))
+
+
+def load_weights(model: FusionModel, config: RunConfig) -> None:
+    """Puts the weights that a configuration names into the encoders.
+
+    Raises:
+        ValueError: a file that is missing, has changed since the run was resolved, or does not fit.
+    """
+    for name, said in config.encoders.items():
+        if said.weights:
+            weights.load(model.encoders[name], Path(said.weights), said.sha256)
 
 
 def restored(record: Record) -> tuple[Objective, data.Dataset]:

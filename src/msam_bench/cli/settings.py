@@ -54,13 +54,14 @@ def planned(data: str, fusion: str, methods: str, seeds: int, first_seed: int, s
 def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:
     """The configuration of a run, with everything checked that can be before training."""
     from msam_bench.catalogue import build
-    from msam_bench.config import resolve
+    from msam_bench.config import check_encoders, resolve
     from msam_bench.data import source
 
     found = source(data)
     given = asdict(settings)
     config = resolve(data, fusion, method, given.pop("config"), seed=seed, **given)
-    build(config.method, dict.fromkeys(found.modalities, config.features), max(1, len(found.classes)))
+    check_encoders(config, found.modalities)
+    build(config.method, config.widths(found.modalities), max(1, len(found.classes)))
     return config
 
 

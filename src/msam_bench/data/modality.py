@@ -29,7 +29,7 @@ DTYPES = ("float32", "float16", "uint8", "int16", "int32", "int64")
 """How values may be stored."""
 
 _BY_SIZE = {1: "vector", 2: "series", 3: "image", 4: "frames"}
-_SIZES = {kind: says[says.index("[") :].count(",") + 1 for kind, says in KINDS.items()}
+_SIZES = {kind: says[says.index("[") : says.index("]")].count(",") + 1 for kind, says in KINDS.items()}
 
 
 @dataclass(frozen=True)

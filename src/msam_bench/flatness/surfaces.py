@@ -82,7 +82,10 @@ def chosen(records: Sequence[Record], seed: int | None = None, reference: str = 
         raise ValueError(f"Expected a finished run{'' if seed is None else f' of seed {seed}'}, found none; train one.")
     wanted = min(counts, key=lambda it: (-counts[it], it)) if seed is None else seed
     found = {record.label: record for record in records if record.seed == wanted}
-    kinds = {tuple(str(one.config[key]) for key in ("data", "fusion", "features", "hidden")) for one in found.values()}
+    kinds = {
+        tuple(str(one.config[key]) for key in ("data", "fusion", "features", "hidden", "encoders"))
+        for one in found.values()
+    }
     if len(kinds) > 1:
         raise ValueError("These runs have different data or models, which share no directions; name runs of one kind.")
     return sorted(found.values(), key=lambda record: record.label != reference)

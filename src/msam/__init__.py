@@ -16,19 +16,23 @@ from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
 from msam.methods.base import Method
 from msam.methods.cggm import CGGM
+from msam.methods.cml import CML
 from msam.methods.esam import ESAM
 from msam.methods.fsam import FSAM
 from msam.methods.gblending import GBlending
 from msam.methods.gnp import GNP
 from msam.methods.joint import Joint
+from msam.methods.lfm import LFM
 from msam.methods.looksam import LookSAM
 from msam.methods.masam import MASAM
+from msam.methods.mbsd import MBSD
 from msam.methods.mla import MLA
 from msam.methods.mmcosine import MMCosine
 from msam.methods.mmpareto import MMPareto
 from msam.methods.msam import MSAM
 from msam.methods.mslr import MSES, MSLR
 from msam.methods.ogm_ge import OGM, OGMGE
+from msam.methods.opm import OPM
 from msam.methods.pmr import PMR
 from msam.methods.reconboost import ReconBoost
 from msam.methods.sam import ASAM, SAM
@@ -45,16 +49,20 @@ __all__ = [
     "AGM",
     "ASAM",
     "CGGM",
+    "CML",
     "ESAM",
     "FSAM",
     "GNP",
+    "LFM",
     "MASAM",
+    "MBSD",
     "MLA",
     "MSAM",
     "MSES",
     "MSLR",
     "OGM",
     "OGMGE",
+    "OPM",
     "PMR",
     "SAM",
     "UMT",

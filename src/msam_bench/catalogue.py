@@ -44,6 +44,10 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mla": ("msam:MLA", {}),
     "reconboost": ("msam:ReconBoost", {}),
     "umt": ("msam:UMT", {}),
+    "opm": ("msam:OPM", {}),
+    "cml": ("msam:CML", {}),
+    "lfm": ("msam:LFM", {}),
+    "mbsd": ("msam:MBSD", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 

@@ -19,16 +19,20 @@ from msam import (
     AGM,
     ASAM,
     CGGM,
+    CML,
     ESAM,
     FSAM,
     GNP,
+    LFM,
     MASAM,
+    MBSD,
     MLA,
     MSAM,
     MSES,
     MSLR,
     OGM,
     OGMGE,
+    OPM,
     PMR,
     SAM,
     UMT,
@@ -95,6 +99,12 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "reconboost-paper": lambda names: informed(ReconBoost(boost=1, rectify=0, faithful="paper"), names),
     "umt": lambda names: UMT(dict.fromkeys(names, 6), CLASSES, teaching=1),
     "umt-given": lambda names: UMT(teachers=teachers(names)),
+    "opm": lambda names: OPM(start=0, execute=1.0),
+    "opm-pairwise": lambda names: OPM(start=0, extension="pairwise-mean"),
+    "cml": lambda names: CML(weight=2.0),
+    "cml-code": lambda names: CML(weight=2.0, faithful="code"),
+    "lfm": lambda names: LFM(dict.fromkeys(names, 6), CLASSES),
+    "mbsd": lambda names: MBSD(dict.fromkeys(names, 6), CLASSES),
 }
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,
@@ -107,6 +117,8 @@ REFUSES: dict[str, Callable[[int, str], bool]] = {
     "mla": lambda count, fusion: fusion == "early",
     "reconboost": lambda count, fusion: fusion == "early",
     "reconboost-paper": lambda count, fusion: fusion == "early",
+    "opm": lambda count, fusion: fusion == "early" or count != 2,
+    "opm-pairwise": lambda count, fusion: fusion == "early",
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from msam import AESAM, AGM, CGGM, ESAM, FSAM, MASAM, OGM, OGMGE, Joint, LookSAM, Method, MMPareto
+from msam import AESAM, AGM, CGGM, CML, ESAM, FSAM, LFM, MASAM, MBSD, OGM, OGMGE, OPM, Joint, LookSAM, Method, MMPareto
 from zoo import CLASSES, NAMES, batch, gradients, model
 
 pytestmark = pytest.mark.ddp
@@ -38,6 +38,10 @@ CASES: list[tuple[Any, dict[str, Any], str]] = [
     (LookSAM, {"rho": 0.2, "every": 2}, "early"),
     (AESAM, {"rho": 0.2, "first": 0.0}, "late"),
     (FSAM, {"rho": 0.2}, "early"),
+    (OPM, {"start": 0, "execute": 1.0}, "late"),
+    (CML, {"weight": 2.0, "faithful": "code"}, "early"),
+    (LFM, SIZES, "early"),
+    (MBSD, SIZES, "late"),
 ]
 
 

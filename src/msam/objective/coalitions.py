@@ -45,6 +45,14 @@ class Coalitions(Training):
             found = iter(make(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
         return torch.stack([live.logits if full else next(found) for full in masks.all(1).tolist()])
 
+    def fused(self, live: Pass, features: Features) -> Tensor:
+        """What the fusion makes of other features, with the random draws of a pass and the graph, `[batch, classes]`.
+
+        There is no trace in running statistics or the random stream.
+        """
+        with self._context(), unrecorded(self.bare):
+            return self._fuse(live, features)
+
     def descend_along(
         self,
         first: Pass,
@@ -103,11 +111,14 @@ class Coalitions(Training):
 
     def _fused_again(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
         """One coalition's logits with the random draws that the fusion had in a pass, with their graph."""
-        self.counts.fusions += 1
         members = zip(self.encoders, mask, strict=True)
         features = {name: present[name] if chosen else absent[name] for name, chosen in members}
+        return self._fuse(live, expanded(features, len(live.logits)))
+
+    def _fuse(self, live: Pass, features: Features) -> Tensor:
+        self.counts.fusions += 1
         with replayed(live.between):
-            logits: Tensor = self.bare.fuse(expanded(features, len(live.logits)))
+            logits: Tensor = self.bare.fuse(features)
         return logits
 
     def _fused_coalitions(

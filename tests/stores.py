@@ -69,3 +69,24 @@ TEXTS = Texts(
     protocols={"official": "as published"},
     expected={"train": 1, "valid": 1, "test": 1},
 )
+
+
+def values(folder: Path, outputs: int = 1, count: int = 120) -> Path:
+    """Values to regress that two vectors explain, the first more than the second; the seed draws the split."""
+    draw = torch.Generator().manual_seed(0)
+    first, second = torch.randn(count, 3, generator=draw), torch.randn(count, 2, generator=draw)
+    target = 100 + 3 * first[:, :outputs] + second[:, :outputs]
+    header = Header(
+        name=folder.name,
+        summary="Sums.",
+        modalities={"first": Modality("vector", standardise=True), "second": Modality("vector")},
+        classes=(),
+        licence="CC0-1.0",
+        citation="none",
+        origin="random numbers",
+        split="drawn",
+    )
+    labels = [tuple(row) if outputs > 1 else row[0] for row in target.tolist()]
+    plan = {"all": [Sample(str(row), row, label) for row, label in enumerate(labels)]}
+    build(folder, header, plan, lambda row: {"first": first[row], "second": second[row]})
+    return folder

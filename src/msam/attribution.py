@@ -98,6 +98,16 @@ def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     return torch.where(target < 0, 0, _log_likelihood(logits, target)).mean(-1)
 
 
+def r2(outputs: Tensor, target: Tensor) -> Tensor:
+    """Share of the batch's variance that values `[coalitions, batch, outputs]` explain; targets may be `[batch]`.
+
+    `1 - sum |y - f(x)|^2 / sum |y - mean y|^2`; where all targets are the same, their variance counts as 1.
+    """
+    values, true = outputs.to(_precision(outputs)), target.reshape(len(target), -1).to(_precision(outputs))
+    spread = (true - true.mean(0)).square().sum(-1).mean()
+    return 1 - (values - true).square().sum(-1).mean(-1) / torch.where(spread > 0, spread, 1.0)
+
+
 def _log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     """Per sample; targets that a criterion ignores (negative ones) may stand for any class."""
     chosen = _classes(logits, target).clamp(min=0).expand(logits.shape[:-1]).unsqueeze(-1)
@@ -123,12 +133,13 @@ def _classes(logits: Tensor, target: Tensor) -> Tensor:
     if target.dim() != 1 or target.is_floating_point() or logits.dim() != 3:
         raise ValueError(
             "value='accuracy' and 'probability' need class indices [batch] and logits [batch, classes], found targets "
-            f"{target.dtype} {list(target.shape)} and logits {list(logits.shape[1:])}; use value='loss' or a function."
+            f"{target.dtype} {list(target.shape)} and logits {list(logits.shape[1:])}; use value='loss', 'r2' for "
+            "values to regress, or a function."
         )
     return target
 
 
-VALUES: dict[str, Value] = {"accuracy": accuracy, "probability": probability}
+VALUES: dict[str, Value] = {"accuracy": accuracy, "probability": probability, "r2": r2}
 
 
 # ---- from values to weights -----------------------------------------------------------------------------------------
@@ -179,9 +190,9 @@ class Shapley(nn.Module):
     modality is the argmax of the values themselves, never of the weights, which a negative sum would turn over.
 
     Args:
-        value: worth of a coalition: `accuracy` of the batch, `probability` of the true class, `loss` (how far the
-            coalition brings the criterion below that of no modality), or a function `(logits [coalitions, batch,
-            classes], target [batch]) -> [coalitions]`.
+        value: worth of a coalition: `accuracy` of the batch, `probability` of the true class, `r2` of values to
+            regress, `loss` (how far the coalition brings the criterion below that of no modality), or a function
+            `(logits [coalitions, batch, classes], target [batch]) -> [coalitions]`.
         absent: what an absent modality looks like, see `msam.coalition`.
         normalize: how values become weights: `clamp` (positive parts over their sum), `raw`, `softmax`.
         estimator: `exact` (all coalitions), `antithetic` (random orders and their reverses), or `auto`: exact up to six
@@ -198,7 +209,7 @@ class Shapley(nn.Module):
 
     def __init__(
         self,
-        value: Literal["accuracy", "probability", "loss"] | Value = "accuracy",
+        value: Literal["accuracy", "probability", "r2", "loss"] | Value = "accuracy",
         absent: Absent = "zero-input",
         normalize: Normalize = "clamp",
         estimator: Estimator = "auto",

@@ -52,13 +52,14 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 """Name -> class, and the arguments that the name stands for."""
 
 
-def build(config: MethodConfig, widths: Mapping[str, int], classes: int) -> Method:
+def build(config: MethodConfig, widths: Mapping[str, int], classes: int, value: str = "accuracy") -> Method:
     """The method of a configuration; `attribution.key` arguments go to its Shapley values.
 
     Args:
         config: its name and arguments.
         widths: modality -> width of its feature, for methods with classifiers of their own.
         classes: number of logits, likewise.
+        value: the value function of contributions, unless the configuration names one.
 
     Raises:
         ValueError: an unknown method or argument (with the nearest name), or a value out of range.
@@ -72,6 +73,8 @@ def build(config: MethodConfig, widths: Mapping[str, int], classes: int) -> Meth
         key.partition(".")[2]: params.pop(key) for key in list(params) if key.startswith("attribution.")
     }
     _check_names(config.name, cls, params)
+    if value != "accuracy" and "attribution" in inspect.signature(cls).parameters:
+        inner = {"value": value, **inner}
     if inner:
         from msam import Shapley
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import shapley
@@ -35,6 +34,7 @@ from .config import RunConfig
 from .epoch import Epoch
 from .ranks import Ranks
 from .restore import load_weights, model_of
+from .scoring import Worth, scoring, value_of
 
 if TYPE_CHECKING:
     from msam.methods.base import Backward
@@ -92,16 +92,17 @@ class _Run:
         self.dataset = data.source(config.data).load(config.seed)
         self._check_batches()
         torch.manual_seed(config.seed)
+        self.score = scoring(self.dataset)
         model = model_of(config, self.dataset)
         load_weights(model, config)
-        method = build(config.method, config.widths(self.dataset.modalities), len(self.dataset.classes))
+        method = build(config.method, config.widths(self.dataset.modalities), self.dataset.outputs, self.score.value)
         parameters = [*model.parameters(), *method.parameters()]
         fabric = ranks.fabric
         self.model, self.optimizer = fabric.setup(model, _optimizer(config, parameters))
         self.scheduler = _scheduler(config, self.optimizer)
         self.method = method
         self.backward: Backward = method.on(
-            self.model, F.cross_entropy, backward=fabric.backward, context=fabric.autocast
+            self.model, self.score.criterion, backward=fabric.backward, context=fabric.autocast
         )
         if ranks.rank:
             torch.manual_seed(config.seed + 1_000_003 * ranks.rank)  # dropout masks of its own
@@ -220,15 +221,18 @@ class _Run:
     # ---- measuring ------------------------------------------------------------------------------------------------
 
     def _evaluate(self, split: str) -> tuple[float, float]:
-        """Accuracy and loss of a split, in evaluation mode, each sample counted once, by one of the ranks."""
-        hits, loss, samples = 0.0, 0.0, 0.0
+        """Score and loss of a split, in evaluation mode, each sample counted once, by one of the ranks."""
+        worth, total, loss, samples = self._worth(split), 0.0, 0.0, 0.0
         for inputs, target in self._strided(split, self.ranks.rank, self.ranks.count):
             logits = self.backward.predict(inputs)
-            hits += int((logits.argmax(-1) == target).sum())
-            loss += float(F.cross_entropy(logits, target)) * len(target)
+            total += float(worth(logits, target).sum())
+            loss += float(self.score.criterion(logits, target)) * len(target)
             samples += len(target)
-        hits, loss, samples = self.ranks.summed(hits, loss, samples)
-        return hits / samples, loss / samples
+        total, loss, samples = self.ranks.summed(total, loss, samples)
+        return total / samples, loss / samples
+
+    def _worth(self, split: str) -> Worth:
+        return self.score.worth(self.dataset.splits[split].target)
 
     def _coalitions(self, split: str) -> dict[str, float]:
         names = self.dataset.modalities
@@ -236,18 +240,19 @@ class _Run:
         if len(names) > _EXACT:
             size = masks.sum(1)
             masks = masks[(size == 1) | (size >= len(names) - 1)]
-        counter = CoalitionAccuracy(names, masks)
+        counter = CoalitionAccuracy(names, masks, self._worth(split))
         for inputs, target in self._whole(split):
             counter.update(self.backward.objective.coalition_logits(inputs, masks, "zero-input"), target)
         return counter.compute()
 
     def _contributions(self, split: str) -> dict[str, float]:
-        """Shapley values of the split's accuracy, averaged over samples."""
+        """Shapley values of the split's score, averaged over samples."""
         total: dict[str, float] = {}
+        value = value_of(self._worth(split))
         for inputs, target in self._whole(split):
-            values = shapley(self.backward.objective, inputs, target).values
-            for name, value in values.items():
-                total[name] = total.get(name, 0.0) + value * len(target) / len(self.dataset.splits[split])
+            values = shapley(self.backward.objective, inputs, target, value=value).values
+            for name, part in values.items():
+                total[name] = total.get(name, 0.0) + part * len(target) / len(self.dataset.splits[split])
         return total
 
     def _finish(self) -> None:
@@ -330,6 +335,7 @@ class _Run:
             "fingerprint": self.dataset.fingerprint,
             "modalities": list(self.dataset.modalities),
             "classes": list(self.dataset.classes),
+            "score": self.score.name,
             "sizes": {name: len(split) for name, split in parts.items()},
             "fold": data.source(self.config.data).fold(self.config.seed),
         }

@@ -10,13 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
-
 from msam import EarlyFusion, FusionModel, LateFusion, Objective
 
 from . import checkpoint, data
 from .backbones import encoder, weights
 from .config import RunConfig, validated
+from .scoring import scoring
 
 if TYPE_CHECKING:
     from .runs import Record
@@ -58,4 +57,4 @@ def restored(record: Record) -> tuple[Objective, data.Dataset]:
         raise ValueError(f"The data of {record.folder} have changed since it was trained; train it again.")
     model = model_of(config, dataset)
     model.load_state_dict(checkpoint.load(record.folder / "best.ckpt")["model"])
-    return Objective(model, F.cross_entropy), dataset
+    return Objective(model, scoring(dataset).criterion), dataset

@@ -823,7 +823,7 @@ def test_shapley_inside_an_autocast_does_not_cut_later_passes_off_the_weights() 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"value": "acuracy"}, r"value to be one of \['accuracy', 'probability', 'loss'\], found 'acuracy'"),
+        ({"value": "acuracy"}, r"value to be one of \['accuracy', 'probability', 'r2', 'loss'\], found 'acuracy'"),
         ({"absent": "zeros"}, "absent to be one of .*'zero-input'.* found 'zeros'"),
         ({"normalize": "abs"}, "normalize to be one of .*'clamp'.* found 'abs'"),
         ({"estimator": "kernel"}, "estimator to be one of .*'antithetic'.* found 'kernel'"),

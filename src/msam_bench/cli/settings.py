@@ -61,7 +61,8 @@ def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings)
     given = asdict(settings)
     config = resolve(data, fusion, method, given.pop("config"), seed=seed, **given)
     check_encoders(config, found.modalities)
-    build(config.method, config.widths(found.modalities), max(1, len(found.classes)))
+    value = "accuracy" if found.classes else "r2"
+    build(config.method, config.widths(found.modalities), max(1, len(found.classes)), value)
     return config
 
 

@@ -28,6 +28,7 @@ class MLA(Method):
         g_m  = grad l(z_m)                       for encoder m
         G   += grad_W l(z_m) P^T                 for the head; its bias is not projected
 
+    The first modality of the first batch has nobody before it: there P stays as it was and projects nothing.
     `a = 0.1^(1 + position in the epoch)` falls from 0.1 to 0.01 within an epoch. At test time each sample weighs the
     modalities by how sure they are: `z = sum_m w_m z_m`, `w_m` proportional to `exp(max_k H_k - H_m)` of the entropies
     H of their predictions; `predict` does so, or takes plain means with `dynamic=False`.
@@ -35,7 +36,8 @@ class MLA(Method):
     Deviations. The authors step the optimizer after each modality; what stands in for `loss.backward()` steps once, so
     that all modalities' gradients are taken at the same weights and added. How many batches an epoch has is known from
     its first end (`next_epoch`); until then the position is 0. The update of P divides by the number `a + h.q`, as
-    recursive least squares does; the authors' code by a matrix, element by element.
+    recursive least squares does; the authors' code by a matrix, element by element. That code takes the entropies at
+    test time of a batch as a whole, with probabilities along its samples; here each sample has its own.
     The model's own fusion has no part in MLA; it follows the fused loss without reaching the encoders, as a probe, so
     that the outcome's loss and whatever asks the model (coalitions, contributions) still mean something. A shared
     fusion would have as little part, so models that have one are refused.
@@ -64,6 +66,7 @@ class MLA(Method):
         (self.head,) = Heads({SHARED: width}, classes, seed).values()  # type: ignore[assignment]  # a Linear
         self.register_buffer("projection", torch.eye(width))
         self._batch = self._length = 0
+        self._begun = False
 
     def check(self, objective: Objective) -> None:
         """Refuses a model of other modalities."""
@@ -84,10 +87,12 @@ class MLA(Method):
         gradients |= objective.gradients(torch.stack(list(losses.values())).sum(), encoders)
         own, projection = self.head.weight, self.projection
         for modality, loss in losses.items():
-            mean = live.features[modality].detach().flatten(1).mean(0)
-            projection = self.turned(projection, objective.average(mean, len(target)))
             found = objective.gradients(loss, self.head.parameters())
-            gradients = added(gradients, found | {own: found[own] @ projection.T.to(own)})
+            if self._begun:
+                mean = live.features[modality].detach().flatten(1).mean(0)
+                projection = self.turned(projection, objective.average(mean, len(target)))
+                found[own] = found[own] @ projection.T.to(own)
+            gradients, self._begun = added(gradients, found), True
         self.projection, self._batch = projection, self._batch + 1
         objective.deposit(gradients)
         return live.outcome(**{f"loss/{modality}": loss.detach() for modality, loss in losses.items()})
@@ -124,12 +129,12 @@ class MLA(Method):
         self._batch, self._length = 0, self._batch
 
     def get_extra_state(self) -> dict[str, int]:
-        """Position in the epoch and its length, for `state_dict`; the projection is a buffer."""
-        return {"batch": self._batch, "length": self._length}
+        """Position in the epoch, its length, and whether there was a batch; the projection is a buffer."""
+        return {"batch": self._batch, "length": self._length, "begun": int(self._begun)}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         """Continues where `get_extra_state` left off."""
-        self._batch, self._length = state["batch"], state["length"]
+        self._batch, self._length, self._begun = state["batch"], state["length"], bool(state["begun"])
 
 
 def blended(logits: Tensor) -> Tensor:

@@ -27,7 +27,9 @@ class MSLR(Method):
                    accuracy_m / mean of accuracy_m in the `window` epochs before    afterwards
 
     A modality's own accuracy is that of its coalition alone; with late fusion and zero features that is its own head.
-    With a shared fusion the encoders alone have paces, and the fusion keeps its gradient.
+    With a shared fusion the encoders alone have paces, and the fusion keeps its gradient. The form is that of AGM's
+    code; the paper's could not be compared (another implementation from the paper multiplies the learning rate by the
+    ratio every `window` epochs, the last of which is in the mean).
 
     What this does to `.grad` is what the authors do to the learning rate only for an optimizer whose step is
     proportional to the gradient (SGD without weight decay, whose momentum follows by and by). Adam divides such a

@@ -24,16 +24,16 @@ class PMR(Method):
         s_m   = mean of p_m[y],   r_m = mean of the others' s / s_m
         loss  = l + alpha sum_m w_m mean(-log p_m[y]) - entropy sum_m v_m mean(H(p_m))
         w_m   = [r_m > 1]                      faithful="code": the slower modality, all or nothing
-                clip(r_m - 1, 0, 1)            faithful="paper": by how much it lags
-        v_m   = clip(1 / r_m - 1, 0, 1)        while early: the leader is kept from committing itself
+                clip(r_m - 1, 0, 1)            faithful="paper" (Equation 11): by how much it lags
+        v_m   = clip(1 / r_m - 1, 0, 1)        while early (Equation 13): the leader is kept from committing itself
 
-    `code` is the default, because the published numbers come from it; there the entropy term is a variant of its own,
-    so it is off by default here. Defined for two modalities; `extension="mean-of-others"` is the form above for any
-    number, which is the same for two.
+    `code` is the default, because it is what has been published to run; it has no entropy term, so that is off by
+    default here. Defined for two modalities; `extension="mean-of-others"` is the form above for any number, which is
+    the same for two.
 
-    The authors collect prototypes before the first epoch as well; here `next_epoch(train=...)` does it after each, so
-    the first epoch is joint training. Guards: a class that no sample of the part has shown yet has no prototype; it is
-    left out of `p_m`, and its samples out of the means. The extra terms are in units of the criterion
+    Paper and code collect prototypes before the first epoch as well; here `next_epoch(train=...)` does it after each,
+    so the first epoch is joint training. Guards: a class that no sample of the part has shown yet has no prototype; it
+    is left out of `p_m`, and its samples out of the means. The extra terms are in units of the criterion
     (`Objective.unit`), so that the sum is proportional to it. In data-parallel training prototypes and scores are those
     of all ranks.
 
@@ -42,13 +42,13 @@ class PMR(Method):
     Limits: `alpha=0` and `entropy=0`, or an epoch after `end`, is joint training.
 
     Args:
-        alpha: weight of the prototype loss, at least 0; the authors use 1 to 3.
-        momentum: of the prototypes, in [0, 1]; the authors use 0.5.
+        alpha: weight of the prototype loss, at least 0; 1 or 2 in the paper.
+        momentum: of the prototypes, in [0, 1]; 0.2 is the default of the authors' code.
         faithful: how the slower modality is weighted, see above.
         extension: how more than two modalities are compared; refused if None.
-        part: share of the training set that prototypes are made from, in (0, 1]; a tenth in the code.
-        end: last epoch, counted from 0, with the extra terms, 70 in the code; None for no end.
-        entropy: weight of the entropy term, at least 0.
+        part: share of the training set that prototypes are made from, in (0, 1]; a tenth in paper and code.
+        end: last epoch, counted from 0, with the extra terms, 70 in runs of the authors; None for no end.
+        entropy: weight of the entropy term, at least 0; 0.01 or 0.001 in the paper.
         early: number of epochs with the entropy term.
 
     Raises:

@@ -28,8 +28,9 @@ class ReconBoost(Method):
 
     `faithful="code"` (the default: w1 and w2 were chosen with it) also divides the boosting loss by the number of
     classes, because the authors' code averages over classes too. The paper's memory consolidation has no effect in
-    the code, where both of its sides are constants; with `faithful="paper"` it acts,
-    `+ memory mean((p - p_before)^2)`, the prediction of the modality whose turn was before held constant.
+    the code, where both of its sides are constants; with `faithful="paper"` it acts, in the code's form as the paper's
+    could not be compared: `+ memory mean((p - p_before)^2)`, the prediction of the modality whose turn was before held
+    constant.
 
     Deviations. The authors make new optimizers at each phase; what stands in for `loss.backward()` cannot, so momentum
     lives on from phase to phase. Weights that have no part in a phase receive no gradient, and PyTorch's optimizers

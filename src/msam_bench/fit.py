@@ -11,6 +11,7 @@ Started by torchrun, its processes train one run together: each takes its part o
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -32,6 +33,7 @@ from . import checkpoint, data, runs
 from .catalogue import build
 from .config import RunConfig
 from .epoch import Epoch
+from .files import discard_parts
 from .ranks import Ranks
 from .restore import load_weights, model_of
 from .scoring import Worth, scoring, value_of
@@ -66,9 +68,17 @@ def run(
         ValueError: an impossible configuration, a run folder that is damaged or of other data, or an infinite loss.
     """
     folder, ranks = runs.folder_of(root, config), Ranks()
-    fingerprint = data.source(config.data).fingerprint
-    with runs.locked(folder) if ranks.first else nullcontext():
-        return ranks.told(lambda: _finished(folder, fingerprint)) or _Run(config, folder, every, ranks).train(progress)
+    kept = partial(_finished, folder, data.source(config.data).fingerprint)
+    found = ranks.told(kept)  # asked before the lock too: a folder of finished runs may be read-only
+    if found:
+        return found
+    with runs.locked(folder, _say) if ranks.first else nullcontext():
+        return ranks.told(kept) or _Run(config, folder, every, ranks).train(progress)
+
+
+def _say(words: str) -> None:
+    """Tells the user something that is no error."""
+    print(f"msam: {words}", file=sys.stderr)
 
 
 def _finished(folder: Path, fingerprint: str) -> runs.Record | None:
@@ -89,6 +99,7 @@ class _Run:
 
     def __init__(self, config: RunConfig, folder: Path, every: float, ranks: Ranks) -> None:
         self.config, self.folder, self.every, self.ranks = config, folder, every, ranks
+        self.last, self.previous = folder / "last.ckpt", folder / "previous.ckpt"
         self.dataset = data.source(config.data).load(config.seed)
         self._check_batches()
         torch.manual_seed(config.seed)
@@ -275,8 +286,10 @@ class _Run:
             "switching": self.dominance["switches"] / self.dominance["pairs"] if self.dominance["pairs"] else None,
             **self.cost,
         }
-        self._keep("best.ckpt", {"model": self.best["model"], "method": self.best["method"]})
+        self._keep(self.folder / "best.ckpt", {"model": self.best["model"], "method": self.best["method"]})
         self._write("finished", summary=summary)
+        if self.ranks.first:
+            self.previous.unlink(missing_ok=True)
 
     # ---- state ----------------------------------------------------------------------------------------------------
 
@@ -297,34 +310,44 @@ class _Run:
         return time.monotonic() - saved > self.every
 
     def _save(self) -> None:
-        self._keep("last.ckpt", self._state())
+        self._keep(self.last, self._state(), self.previous)
 
-    def _keep(self, name: str, state: dict[str, Any]) -> None:
+    def _keep(self, path: Path, state: dict[str, Any], previous: Path | None = None) -> None:
         if self.ranks.first:
-            checkpoint.save(self.folder / name, state)
+            checkpoint.save(path, state, previous)
 
     def _resume(self) -> None:
-        """Continues from the last checkpoint, if there is one; epochs after it are forgotten and trained again.
-
-        A rank that the checkpoint does not know draws from its own fresh stream.
-        """
+        """Continues from the last checkpoint, if there is one; epochs after it are forgotten and trained again."""
         state, rows = self.ranks.told(self._kept)
         if state:
+            self._restore(state, rows)
+        if self.ranks.first:
+            runs.keep_metrics(self.folder, self.rows)
+
+    def _kept(self) -> tuple[dict[str, Any], list[dict[str, float]]]:
+        """The last checkpoint that is whole, empty if there is none, and the metrics."""
+        for name in runs.FILES:
+            discard_parts(self.folder / name)
+        return checkpoint.newest(self.last, self.previous, told=_say) or {}, runs.read_metrics(self.folder)
+
+    def _restore(self, state: dict[str, Any], rows: list[dict[str, float]]) -> None:
+        """Everything as it was; a rank that the checkpoint does not know draws from its own fresh stream."""
+        try:
             for name in ("model", "method", "optimizer", "scheduler"):
                 getattr(self, name).load_state_dict(state[name])
             if self.ranks.rank < len(state["random"]):
                 torch.set_rng_state(state["random"][self.ranks.rank].clone())  # torch reads a view from its start
             self.epoch, self.best, self.dominance = state["epoch"], state["best"], state["dominance"]
             self.cost = state["cost"]
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(self._refused(f"in {self.last.name}", str(error).partition("\n")[0])) from None
         self.rows = rows[: self.epoch]
+        if len(self.rows) < self.epoch:
+            raise ValueError(self._refused("in metrics.csv", f"{len(rows)} of {self.epoch} epochs"))
         self.seconds = self.rows[-1]["seconds"] if self.rows else 0.0
-        if self.ranks.first:
-            runs.keep_metrics(self.folder, self.rows)
 
-    def _kept(self) -> tuple[dict[str, Any], list[dict[str, float]]]:
-        """The last checkpoint, empty if there is none, and the metrics."""
-        path = self.folder / "last.ckpt"
-        return (checkpoint.load(path) if path.is_file() else {}), runs.read_metrics(self.folder)
+    def _refused(self, where: str, found: str) -> str:
+        return f"Expected this run {where} of {self.folder}, found: {found}; delete the folder to train it again."
 
     def _write(self, status: str, **more: Any) -> None:
         if not self.ranks.first:

@@ -56,5 +56,11 @@ def restored(record: Record) -> tuple[Objective, data.Dataset]:
     if dataset.fingerprint != record.data["fingerprint"]:
         raise ValueError(f"The data of {record.folder} have changed since it was trained; train it again.")
     model = model_of(config, dataset)
-    model.load_state_dict(checkpoint.load(record.folder / "best.ckpt")["model"])
+    try:
+        model.load_state_dict(checkpoint.load(record.folder / "best.ckpt")["model"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"Expected this run's model in {record.folder}, found: {reason}; delete the folder to train it again."
+        ) from None
     return Objective(model, scoring(dataset).criterion), dataset

@@ -14,7 +14,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,14 +22,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from .config import RunConfig
-from .files import write_whole
+from .files import append, write_whole
 from .names import stem
 
 VERSION = 1
 """Version of the layout of a run folder."""
+FILES = ("run.json", "metrics.csv", "last.ckpt", "best.ckpt")
+"""What a run writes."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,27 @@ def folder_of(root: Path, config: RunConfig) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a run folder for one process; the operating system lets go if the process dies."""
+def locked(folder: Path, waiting: Callable[[str], None] = lambda words: None) -> Iterator[None]:
+    """Holds a run folder for one process; the operating system lets go if the process dies.
+
+    Args:
+        folder: of the run; made if it is not there.
+        waiting: hears in a sentence that another process holds it, before this one waits.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting(f"Another process is training {folder.name}; waiting for it.")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_run(folder: Path, config: RunConfig, **parts: Any) -> None:
@@ -122,8 +140,9 @@ def append_metrics(folder: Path, rows: list[dict[str, float]]) -> None:
     if len(rows) == 1 or names != _columns(rows[:-1]):
         keep_metrics(folder, rows)
         return
-    with (folder / "metrics.csv").open("a", newline="") as stream:
-        csv.DictWriter(stream, names).writerow(rows[-1])
+    line = io.StringIO()
+    csv.DictWriter(line, names).writerow(rows[-1])
+    append(folder / "metrics.csv", line.getvalue())
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -68,7 +68,7 @@ def test_views_and_shared_tensors_are_saved_by_value(tmp_path: Path) -> None:
 def test_what_is_no_checkpoint_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.ckpt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"Expected a checkpoint at .*bad\.ckpt, found: .*; delete it"):
+    with pytest.raises(ValueError, match=r"Expected a checkpoint at .*bad\.ckpt, found: .*; delete its folder"):
         checkpoint.load(path)
 
 

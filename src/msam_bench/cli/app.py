@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -25,10 +26,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(str(error))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        _fail(_sentence(error))
+    except ValueError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("Stopped. The same command continues where it was.", code=130)
+
+
+def _sentence(error: OSError) -> str:
+    """What the system refused, and what to do."""
+    if error.filename is None:
+        return str(error)
+    advice = _ADVICE.get(error.errno or 0, "check the path, then give the same command again")
+    return f"Cannot use {error.filename}: {(error.strerror or 'refused').lower()}; {advice}."
+
+
+_WRITABLE = "name a folder that you may write to"
+_ADVICE = {
+    errno.ENOSPC: "make room, then give the same command again: it continues where it was",
+    errno.EDQUOT: "make room, then give the same command again: it continues where it was",
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.EROFS: _WRITABLE,
+}
 
 
 def _fail(message: str, code: int = 2) -> None:

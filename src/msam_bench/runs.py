@@ -152,7 +152,12 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         return []
     text = path.read_text()
     rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    return [{key: float(value) for key, value in row.items() if value} for row in rows]
+    return [{key: _number(value) for key, value in row.items() if value} for row in rows]
+
+
+def _number(text: str) -> float:
+    """As it was written, so that rows read and written again are the same bytes."""
+    return int(text) if text.isdecimal() else float(text)
 
 
 def keep_metrics(folder: Path, rows: list[dict[str, float]]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import random
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -95,25 +92,6 @@ def test_a_run_stopped_after_any_epoch_resumes_to_the_same_bytes(tmp_path: Path,
 def _train(wanted: RunConfig, root: Path) -> None:
     torch.set_num_threads(1)
     fit.run(wanted, root, every=0)
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    wanted = config(epochs=12)
-    whole = outputs(fit.run(wanted, tmp_path / "whole").folder)
-    context, draw, kills = multiprocessing.get_context("fork"), random.Random(0), 0
-    for _ in range(40):
-        process = context.Process(target=_train, args=(wanted, tmp_path / "killed"))
-        process.start()
-        process.join(draw.uniform(0.02, 0.5))
-        if process.exitcode is not None:
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        kills += 1
-    fit.run(wanted, tmp_path / "killed", every=0)
-    assert kills >= 3
-    assert outputs(runs.folder_of(tmp_path / "killed", wanted)) == whole
 
 
 def test_two_processes_on_one_run_train_it_once(tmp_path: Path) -> None:

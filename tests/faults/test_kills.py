@@ -176,7 +176,6 @@ def test_runs_killed_within_a_write_resume_to_the_same_bytes(tmp_path: Path) -> 
 COMMON = ["--data", "smartwatch", "--seeds", "2", "--methods", "joint,msam", "--workers", "2", "--batch-size", "400"]
 SMALL = ["--epochs", "3", "--features", "3", "--hidden", "3"]
 COMPARE = ["compare", *COMMON, *SMALL]
-FLATNESS = ["study", "flatness", *COMMON, *SMALL, "--samples", "16", "--points", "3"]
 
 
 def commanded(arguments: list[str], place: Path) -> None:
@@ -199,7 +198,7 @@ def results(place: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arguments", "kills"), [(COMPARE, KILLS // 6), (FLATNESS, KILLS // 12)])
+@pytest.mark.parametrize(("arguments", "kills"), [(COMPARE, KILLS // 6)])
 def test_studies_killed_at_random_moments_resume_to_the_same_bytes(
     tmp_path: Path, arguments: list[str], kills: int
 ) -> None:

@@ -102,9 +102,13 @@ def finished(rows: Sequence[Mapping[str, Any]], height: int, *layers: "alt.Chart
     return {**spec, "datasets": {"rows": [*rows]}, "config": _CONFIG}
 
 
+_SEEN = 5e-5
+"""Values that differ by less are drawn as the same, to four digits; ticks of so narrow an axis would never end."""
+
+
 def room_around(values: Sequence[float]) -> tuple[float, float] | None:
-    """Gives a range around values that are all the same, which an axis cannot be made of; else None."""
-    if not values or max(values) > min(values):
+    """Gives a range around values that are all the same as drawn, which an axis cannot be made of; else None."""
+    if not values or max(values) - min(values) > _SEEN:
         return None
     margin = max(abs(values[0]) / 50, 0.001)
     return values[0] - margin, values[0] + margin

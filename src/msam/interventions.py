@@ -36,6 +36,13 @@ def evaluation(model: nn.Module) -> Iterator[None]:
                 module.training = training
 
 
+def training(*parts: object) -> None:
+    """Training mode for models, and for optimizers that have one; what an engine does before a step, which stays."""
+    for part in parts:
+        if callable(change := getattr(part, "train", None)):
+            change()
+
+
 @contextmanager
 def unrecorded(model: nn.Module) -> Iterator[None]:
     """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations).

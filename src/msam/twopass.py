@@ -7,6 +7,9 @@
 The mixture is made in place: the first gradient is scaled where it lies and the second pass accumulates onto it, so
 no gradient is copied and one synchronised backward ends the step. Both passes see the same loss scale, so gradient
 scaling needs nothing. If anything raises, weights and gradients are what they were.
+
+In data-parallel training each rank climbs by the gradient of its own samples (m-sharpness); `synchronised` makes all of
+them climb by the gradient of the whole batch, for one more reduction of gradients a pass.
 """
 
 from __future__ import annotations
@@ -27,10 +30,13 @@ Ascend = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 class TwoPass:
     """A first pass that has been made, and the second one that may follow."""
 
-    def __init__(self, objective: Objective, inputs: Inputs, target: Tensor, earlier: Aside) -> None:
+    def __init__(
+        self, objective: Objective, inputs: Inputs, target: Tensor, earlier: Aside, synchronised: bool = False
+    ) -> None:
         self.objective, self.inputs, self.target = objective, inputs, target
-        self.earlier = earlier
+        self.earlier, self.synchronised = earlier, synchronised
         self.first: Pass = objective.descend(inputs, target, local=True)
+        self._synchronise()
 
     def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Parameters that received a gradient: all, or some of those given."""
@@ -68,12 +74,17 @@ class TwoPass:
         arguments = (self.first, self.inputs, self.target, part)
         with Aside(self.earlier.weights):
             self.objective.descend_along(*arguments, local=True)
+            self._synchronise()
             block = self.weights()
             epsilon = ascend(block, self.gradients())
             scale_gradients(block, -weight)
         self.earlier.rejoin()
         with perturbed(block, epsilon):
             return self.objective.descend_along(*arguments, weight)
+
+    def _synchronise(self) -> None:
+        if self.synchronised:
+            self.objective.average_gradients(self.earlier.weights)
 
     def finish(self) -> None:
         """Ends a step whose last pass stayed on its rank."""
@@ -82,7 +93,7 @@ class TwoPass:
 
 
 @contextmanager
-def first_pass(objective: Objective, inputs: Inputs, target: Tensor) -> Iterator[TwoPass]:
+def first_pass(objective: Objective, inputs: Inputs, target: Tensor, synchronised: bool = False) -> Iterator[TwoPass]:
     """Makes the first pass with earlier gradients set aside; see the module's docstring."""
     with Aside(objective.parameters()) as earlier:
-        yield TwoPass(objective, inputs, target, earlier)
+        yield TwoPass(objective, inputs, target, earlier, synchronised)

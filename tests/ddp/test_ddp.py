@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddp import workers
-from ddp.workers import CASES, METHODS, MICRO, MSAMS, SIZES, data, seeded
+from ddp.workers import CASES, METHODS, MICRO, MSAMS, SIZES, SYNCHRONISED, data, seeded
 from msam import MSAM, Joint, Method, Objective, shapley
 from zoo import close, gradients, model, same
 
@@ -177,6 +177,48 @@ def test_micro_batches_reduce_gradients_once(ranks: list[dict[str, Any]], name: 
         elements = sum(grad.numel() for grad in found["gradients"].values())
         assert [size for size in found["reductions"] if size > 7] == [elements]
         assert len(found["reductions"]) == 1 + (MICRO if name in MSAMS else 0)
+
+
+# ---- a perturbation of all ranks' samples ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SYNCHRONISED)
+def test_synchronised_ascent_costs_one_more_reduction(ranks: list[dict[str, Any]], name: str) -> None:
+    counts, more = [2 * 3 + 1] * (name in MSAMS), 2 if name == "shapley" else 1
+    for rank in ranks:
+        found = rank[f"synchronised/{name}"]
+        elements = sum(grad.numel() for grad in found["gradients"][0].values())
+        for seen in found["reductions"]:
+            assert sorted(seen) == [*counts, *[elements] * (1 + more)]
+    assert same(*(rank[f"synchronised/{name}"]["gradients"][0] for rank in ranks))
+
+
+def test_synchronised_ascent_is_shared_within_no_sync(ranks: list[dict[str, Any]]) -> None:
+    for rank in ranks:
+        found = rank["synchronised/accumulated"]
+        elements = sum(grad.numel() for grad in found["gradients"].values())
+        assert found["reductions"].count(elements) == MICRO + 1
+    assert same(*(rank["synchronised/accumulated"]["gradients"] for rank in ranks))
+
+
+@pytest.mark.parametrize("name", ["sam", "gnp", "loss", "encoder"])
+def test_synchronised_ascent_climbs_by_the_mean_gradient(ranks: list[dict[str, Any]], name: str) -> None:
+    """(1 - v) mean g_r(theta) + v mean g_r(theta + epsilon), epsilon from the mean gradient (of one encoder)."""
+    notes = ranks[0][f"synchronised/{name}"]["notes"][0]
+    share = {"sam": 1.0, "gnp": 0.4}.get(name) or notes["share"]
+    prefix = f"encoders.{notes['dominant']}." if name == "encoder" else ""
+    nets = two("late")
+    plain = mean([local(Joint(), copy.deepcopy(net), rank) for rank, net in enumerate(nets)])
+    block = [key for key in plain if key.startswith(prefix)]
+    norm = torch.sqrt(sum(plain[key].square().sum() for key in block))
+    with torch.no_grad():
+        for net in nets:
+            weights = dict(net.named_parameters())
+            for key in block:
+                weights[key] += 0.3 * plain[key] / norm
+    there = mean([local(Joint(), net, rank) for rank, net in enumerate(nets)])
+    expected = plain | {key: share * there[key] + (1 - share) * plain[key] for key in block}
+    assert close(ranks[0][f"synchronised/{name}"]["gradients"][0], expected, TOLERANCE)
 
 
 # ---- errors and settings ---------------------------------------------------------------------------------------------

@@ -37,6 +37,14 @@ MSAMS = ("loss", "encoder", "encoder+head", "shapley")
 CASES = [
     (name, fusion) for name in METHODS for fusion in ("late", "early") if (name, fusion) != ("encoder+head", "early")
 ]
+SYNCHRONISED: dict[str, Callable[[], Method]] = {
+    "sam": lambda: SAM(0.3, sync_perturbation=True),
+    "asam": lambda: ASAM(0.5, sync_perturbation=True),
+    "gnp": lambda: GNP(0.4, 0.3, sync_perturbation=True),
+    "loss": lambda: MSAM(0.3, sync_perturbation=True),
+    "encoder": lambda: MSAM(0.3, scope="encoder", sync_perturbation=True),
+    "shapley": lambda: MSAM(0.3, scope="shapley", sync_perturbation=True),
+}
 SIZES = (12, 9)
 """Ranks have batches of different sizes, so that a mean of ranks is told from a mean of samples."""
 MICRO = 4
@@ -74,10 +82,10 @@ def parallel(net: nn.Module, **options: Any) -> DistributedDataParallel:
     return wrapped
 
 
-def step(rank: int, name: str, fusion: str) -> dict[str, Any]:
+def step(rank: int, make: Callable[[], Method], fusion: str) -> dict[str, Any]:
     """Two batches, the second with new data; gradients and reductions of each, buffers after both."""
     net = model(2, fusion)
-    backward = METHODS[name]().on(parallel(net), F.cross_entropy)
+    backward = make().on(parallel(net), F.cross_entropy)
     found: dict[str, Any] = {"gradients": [], "notes": [], "reductions": []}
     for number in range(2):
         seeded(rank, number)
@@ -90,11 +98,11 @@ def step(rank: int, name: str, fusion: str) -> dict[str, Any]:
     return found | {"buffers": dict(net.named_buffers()), "random": torch.get_rng_state()}
 
 
-def accumulated(rank: int, name: str, fusion: str) -> dict[str, Any]:
+def accumulated(rank: int, make: Callable[[], Method], fusion: str) -> dict[str, Any]:
     """Four micro-batches, three of them under `no_sync`."""
     net = model(2, fusion)
     wrapped = parallel(net)
-    backward = METHODS[name]().on(wrapped, lambda logits, target: F.cross_entropy(logits, target) / MICRO)
+    backward = make().on(wrapped, lambda logits, target: F.cross_entropy(logits, target) / MICRO)
     notes = []
     with reductions() as seen:
         for number in range(MICRO):
@@ -162,8 +170,10 @@ def attributed(rank: int) -> dict[str, Any]:
 
 
 def results(rank: int) -> dict[str, Any]:
-    found: dict[str, Any] = {f"step/{name}/{fusion}": step(rank, name, fusion) for name, fusion in CASES}
-    found |= {f"accumulated/{name}/{fusion}": accumulated(rank, name, fusion) for name, fusion in CASES}
+    found: dict[str, Any] = {f"step/{name}/{fusion}": step(rank, METHODS[name], fusion) for name, fusion in CASES}
+    found |= {f"accumulated/{name}/{fusion}": accumulated(rank, METHODS[name], fusion) for name, fusion in CASES}
+    found |= {f"synchronised/{name}": step(rank, make, "late") for name, make in SYNCHRONISED.items()}
+    found |= {"synchronised/accumulated": accumulated(rank, SYNCHRONISED["loss"], "late")}
     found |= {f"error/{name}": after_an_error(rank, name, "late") for name in ("sam", "loss", "encoder", "shapley")}
     for option in ("gradient_as_bucket_view", "find_unused_parameters"):
         found |= {

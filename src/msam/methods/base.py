@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from msam.heads import Heads
 from msam.objective import Objective
@@ -76,14 +77,17 @@ class Method(nn.Module, ABC):
         encoders: Mapping[str, nn.Module] | None = None,
         call: Callable[[Any, Inputs], Tensor] | None = None,
         backward: Callable[[Tensor], Any] = Tensor.backward,
-        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        context: Callable[[], AbstractContextManager[Any]] | None = None,
+        parallel: DistributedDataParallel | None = None,
     ) -> Backward:
         """Binds the method to a model once, before training; the arguments are those of `Objective`.
 
         Raises:
             ValueError: if the model does not show what the method needs.
         """
-        objective = Objective(model, criterion, encoders=encoders, call=call, backward=backward, context=context)
+        objective = Objective(
+            model, criterion, encoders=encoders, call=call, backward=backward, context=context, parallel=parallel
+        )
         self.check(objective)
         example = next((weight for weight in model.parameters() if weight.is_floating_point()), None)
         return Backward(self if example is None else self.to(example.device, example.dtype), objective)

@@ -22,16 +22,18 @@ class GNP(Method):
     Args:
         alpha: share of the perturbed gradient, in [0, 1]; 1 is SAM, 0 is joint training.
         rho: radius of the ball, at least 0; 0 is joint training.
+        sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
     """
 
-    def __init__(self, alpha: float = 0.5, rho: float = 0.05) -> None:
+    def __init__(self, alpha: float = 0.5, rho: float = 0.05, sync_perturbation: bool = False) -> None:
         super().__init__()
         self.alpha, self.rho = in_range("alpha", alpha, 0, 1), in_range("rho", rho, 0)
+        self.sync_perturbation = sync_perturbation
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the mixture."""
         if self.rho == 0 or self.alpha == 0:
             return objective.descend(inputs, target).outcome()
-        with first_pass(objective, inputs, target) as step:
+        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
             second = step.again(ball(step.gradients(), self.rho), self.alpha)
         return step.first.outcome(sharpness=second.loss - step.first.loss)

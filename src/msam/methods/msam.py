@@ -57,6 +57,8 @@ class MSAM(Method):
             scope) or a number in [0, 1].
         adaptive: ASAM's scale-invariant ball instead of SAM's.
         every: make the second pass on every so many batches, plain gradients in between.
+        sync_perturbation: in data-parallel training, climb by the gradient of all ranks' samples instead of each by its
+            own; one more reduction of gradients a batch (two in `shapley` scope).
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -71,12 +73,13 @@ class MSAM(Method):
         weight: Literal["share"] | float = "share",
         adaptive: bool = False,
         every: int = 1,
+        sync_perturbation: bool = False,
     ) -> None:
         super().__init__()
         self.rho, self.scope = in_range("rho", rho, 0), one_of("scope", scope, get_args(Scope))
         self.dominant, self.adaptive = dominant, adaptive
         self.weight: Literal["share"] | float = "share" if weight == "share" else in_range("weight", weight, 0, 1)
-        self.every = int(in_range("every", every, 1))
+        self.every, self.sync_perturbation = int(in_range("every", every, 1)), sync_perturbation
         self.attribution = attribution or Shapley()
         self.needs = frozenset(_NEEDS[scope])
         self._batches = 0
@@ -93,7 +96,7 @@ class MSAM(Method):
         self._batches += 1
         if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every:
             return objective.descend(inputs, target).outcome()
-        with first_pass(objective, inputs, target) as step:
+        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
             contributions = self._contributions(step)
             second = _SECOND_PASS[self.scope](self, step, contributions)
         share = contributions.shares[contributions.index]

@@ -15,23 +15,25 @@ class SAM(Method):
     """`epsilon = rho g / |g|`, `u = grad l(theta + epsilon)` (Foret et al. 2021, arXiv 2010.01412, Algorithm 1).
 
     The second pass repeats the first one's dropout masks and leaves running statistics alone. In data-parallel
-    training each rank climbs by its own gradient (m-sharpness, as in the paper) and the descent gradients are averaged.
+    training each rank climbs by its own gradient (m-sharpness, as in the paper) and the descent gradients are averaged;
+    with `sync_perturbation` all ranks climb by the same one, as one process with the whole batch would.
 
     Passes a batch: 2 forwards, 2 backwards.
 
     Args:
         rho: radius of the ball, at least 0; 0 is joint training.
+        sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
     """
 
-    def __init__(self, rho: float = 0.05) -> None:
+    def __init__(self, rho: float = 0.05, sync_perturbation: bool = False) -> None:
         super().__init__()
-        self.rho = in_range("rho", rho, 0)
+        self.rho, self.sync_perturbation = in_range("rho", rho, 0), sync_perturbation
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient at theta + epsilon."""
         if self.rho == 0:
             return objective.descend(inputs, target).outcome()
-        with first_pass(objective, inputs, target) as step:
+        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
             second = step.again(self.ascend(step), weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 
@@ -51,10 +53,11 @@ class ASAM(SAM):
     Args:
         rho: radius in the scaled space, at least 0; 0 is joint training.
         eta: added to every |w|, at least 0; 0.01 in the paper.
+        sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
     """
 
-    def __init__(self, rho: float = 0.5, eta: float = 0.01) -> None:
-        super().__init__(rho)
+    def __init__(self, rho: float = 0.5, eta: float = 0.01, sync_perturbation: bool = False) -> None:
+        super().__init__(rho, sync_perturbation)
         self.eta = in_range("eta", eta, 0)
 
     def ascend(self, step: TwoPass) -> list[Tensor]:

@@ -32,7 +32,10 @@ class Objective(Curvature):
         encoders: modality -> module, for a model that has no attribute `encoders`.
         call: (model, inputs) -> logits, for a model whose forward does not take a mapping.
         backward: what to call instead of `loss.backward()`, e.g. `lambda loss: scaler.scale(loss).backward()`.
-        context: makes a context for forward passes, e.g. `lambda: torch.autocast("cuda", torch.bfloat16)`.
+        context: makes a context for forward passes, e.g. `lambda: torch.autocast("cuda", torch.bfloat16)`; Fabric's own
+            for a model that Fabric has set up, else none.
+        parallel: the DistributedDataParallel that shares the model's gradients, where it wraps a module that holds the
+            model instead of the model itself, as Lightning's does.
 
     Attributes:
         counts: passes made so far.

@@ -94,7 +94,8 @@ class Coalitions(Training):
             with self._context():
                 logits = self._alone(inputs, modality, absent)
                 loss = self.loss(logits, target)
-            self.backpropagate(loss)
+            with self._on_this_rank(True):
+                self.backpropagate(loss)
         self.share_gradients()
         return Pass(loss, logits, {}, start, {}, start).detached()
 

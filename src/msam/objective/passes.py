@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from msam.coalition import Absent
 from msam.interventions import Capture, RandomState, captured, random_state
@@ -79,12 +80,13 @@ class Passes(Ranks):
         encoders: Mapping[str, nn.Module] | None = None,
         call: Callable[[Any, Inputs], Tensor] | None = None,
         backward: Callable[[Tensor], Any] = Tensor.backward,
-        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        context: Callable[[], AbstractContextManager[Any]] | None = None,
+        parallel: DistributedDataParallel | None = None,
     ) -> None:
-        super().__init__(model, criterion, encoders)
+        super().__init__(model, criterion, encoders, parallel)
         self._call = call or (lambda module, inputs: module(inputs))
         self._backward = backward
-        self._context = context
+        self._context = context or (self._shell._strategy.precision.forward_context if self._shell else nullcontext)
         self.counts = Counts()
 
     @contextmanager
@@ -149,7 +151,7 @@ class Passes(Ranks):
                 logits, capture.outputs = self._joint(inputs)
                 return logits, capture
             with captured(self._capturable, [self.device]) as capture:
-                return self._call(self.model, inputs), capture
+                return self._call(self.wrappers[1] if self._shell else self.model, inputs), capture
 
     @cached_property
     def _joint(self) -> Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]] | None:

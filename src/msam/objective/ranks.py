@@ -37,9 +37,13 @@ class Ranks(View):
         if wrapper is None or not wrapper.require_backward_grad_sync:
             return
         wrapper.require_forward_param_sync = True  # as after a pass of its own: buffers are spread before the next one
-        weights = self.parameters() if weights is None else weights
+        self.average_gradients(self.parameters() if weights is None else weights)
+
+    def average_gradients(self, weights: Iterable[Tensor]) -> None:
+        """Averages `.grad` over the ranks, also within the user's `no_sync`: for an ascent that all ranks share."""
+        wrapper = self._data_parallel
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        if not gradients:
+        if wrapper is None or not gradients:
             return
         together = torch.cat([gradient.flatten() for gradient in gradients])
         torch.distributed.all_reduce(together, group=wrapper.process_group)

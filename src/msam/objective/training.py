@@ -94,7 +94,8 @@ class Training(Looking):
         if self._backward is Tensor.backward:
             return 1.0
         one = torch.ones((), device=self.device, requires_grad=True)
-        self._backward(one.clone())
+        with self._on_this_rank(True):
+            self._backward(one.clone())
         return 1.0 if one.grad is None else one.grad
 
     def again(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
@@ -121,7 +122,8 @@ class Training(Looking):
                 with replayed(first.start):
                     return self.descend(inputs, target, weight, local=True)
             second = self._forward_within(modality, first, inputs, target)
-            self.backpropagate(_weighted(second.loss, weight))
+            with self._on_this_rank(True):
+                self.backpropagate(_weighted(second.loss, weight))
         return second.detached()
 
     def forward_within(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:

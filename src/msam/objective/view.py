@@ -28,14 +28,23 @@ class View:
         model: any module.
         criterion: (logits, target) -> scalar loss; may be a module with parameters of its own.
         encoders: modality -> module, for a model that has no attribute `encoders`.
+        parallel: what shares the model's gradients between ranks, if it does not wrap the model itself.
     """
 
-    def __init__(self, model: nn.Module, criterion: Criterion, encoders: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        encoders: Mapping[str, nn.Module] | None = None,
+        parallel: DistributedDataParallel | None = None,
+    ) -> None:
         self.model = model
         self.wrappers = list(_wrappers(model))
         self.bare: Any = self.wrappers[-1]
         self.criterion = criterion
         self.encoders = _mapping(encoders or getattr(self.bare, "encoders", None) or {})
+        found = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
+        self._data_parallel = parallel or next(found, None)
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -108,10 +117,10 @@ class View:
     def _compiled(self) -> bool:
         return any(hasattr(wrapper, "_orig_mod") for wrapper in self.wrappers)
 
-    @cached_property
-    def _data_parallel(self) -> DistributedDataParallel | None:
-        found = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
-        return next(found, None)
+    @property
+    def _shell(self) -> Any:
+        """Fabric's outermost wrapper, if there is one: in mixed precision it lets nobody but itself differentiate."""
+        return self.model if "_forward_module" in self.model._modules else None
 
     @cached_property
     def _capturable(self) -> dict[str, nn.Module]:

@@ -191,10 +191,15 @@ _RANDOM_STATE = {"set_rng_state", "set_rng_state_all", "fork_rng", "setstate", "
 
 
 def only_interventions_change_a_model(module: Module) -> Iterator[tuple[int, str]]:
-    """In `msam`, only `interventions.py` changes gradients, weights, flags, buffers, hooks or random state."""
+    """In `msam`, only `interventions.py` changes gradients, weights, flags, buffers, hooks or random state.
+
+    An integration may hand a call on to its engine: a Trainer's `super().train()` is no model's.
+    """
     if not in_library(module) or module.name == "msam.interventions":
         return
     for node in module.nodes:
+        if module.name in ENGINES and isinstance(node, ast.Call) and ast.unparse(node.func) == "super().train":
+            continue
         for what in (*_written(node), *_changed(node)):
             yield node.lineno, f"{what}; only interventions.py changes a model"  # type: ignore[attr-defined]
 
@@ -423,6 +428,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (only_interventions_change_a_model, "msam.methods.sam", "w.requires_grad_(False)"),
     (only_interventions_change_a_model, "msam.methods.sam", "setattr(w, 'grad', None)"),
     (only_interventions_change_a_model, "msam.methods.sam", "m.eval()"),
+    (only_interventions_change_a_model, "msam.methods.sam", "super().train()"),
+    (only_interventions_change_a_model, "msam.transformers", "model.train()"),
     (only_interventions_change_a_model, "msam.methods.sam", "m.train(False)"),
     (only_interventions_change_a_model, "msam.methods.sam", "m.training = True"),
     (only_interventions_change_a_model, "msam.methods.sam", "m._buffers['mean'] = b"),
@@ -472,6 +479,7 @@ KEEPS: list[tuple[Rule, str, str]] = [
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.base import Method"),
     (methods_do_not_import_each_other, "msam", "from msam.methods.sam import SAM"),
     (only_interventions_change_a_model, "msam.interventions", "w.grad = None"),
+    (only_interventions_change_a_model, "msam.transformers", "super().train(True)"),
     (only_interventions_change_a_model, "msam.methods.sam", "g = w.grad.clone()\nif w.requires_grad:\n    pass"),
     (only_interventions_change_a_model, "msam.methods.sam", "self.grads: list[Tensor]\nself.trained = 1"),
     (only_interventions_change_a_model, "msam_bench.fit", "model.train()"),

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from msam_bench.names import nearest
 
+from .avmnist import AV_MNIST
 from .base import SPLITS, Dataset, Source, Split
+from .cremad import CREMA_D
 from .digits6 import DIGITS6
 from .manifest import NAME
 from .modality import Modality
@@ -24,7 +26,8 @@ __all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "names", "registe
 
 def registered() -> dict[str, Source]:
     """Every data set that msam knows, by its name; the first one is the default."""
-    return {"digits6": DIGITS6, "smartwatch": SMARTWATCH}
+    known: tuple[Source, ...] = (DIGITS6, SMARTWATCH, AV_MNIST, CREMA_D)
+    return {source.name: source for source in known}
 
 
 def names() -> list[str]:

@@ -14,12 +14,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msam_bench.names import nearest
 
 from .base import Dataset, Source
 from .manifest import Header, Manifest
+from .modality import Modality
 from .store import Prepared, opened, root
 
 if TYPE_CHECKING:
@@ -61,6 +62,39 @@ class Official(Source):
         Raises:
             ValueError: Files that are missing or not what they must be, in one sentence.
         """
+
+    def header(
+        self,
+        modalities: Mapping[str, Modality],
+        recipe: str,
+        split: str,
+        *,
+        classes: tuple[str, ...] | None = None,
+        group: str | None = None,
+        **found: Any,
+    ) -> Header:
+        """What the store says of itself.
+
+        Args:
+            modalities: What each is like.
+            recipe: One of `recipes`.
+            split: The name of the protocol.
+            classes: Where a recipe has other ones than the data set.
+            group: Where the protocol keeps anything on one side.
+            **found: What else decides the values, or was found in the files, by name.
+        """
+        return Header(
+            name=self.name,
+            summary=self.summary,
+            modalities=modalities,
+            classes=self.classes if classes is None else classes,
+            licence=self.licence,
+            citation=self.citation,
+            origin=self.origin,
+            recipe={"name": recipe, "says": self.recipes[recipe], **found},
+            split=split,
+            group=group,
+        )
 
     def prepare(
         self,

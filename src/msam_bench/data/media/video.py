@@ -23,7 +23,7 @@ def pictures(path: Path, rate: float = 1.0, limit: int | None = None) -> Tensor:
     Args:
         path: The video.
         rate: Pictures a second.
-        limit: The most pictures to take; the rest of the video is then not decoded, nor known to be whole.
+        limit: The most pictures to take; the rest of the video is then only looked through.
 
     Returns:
         uint8 `[pictures, 3, height, width]`, at least one picture.
@@ -45,19 +45,20 @@ def pictures(path: Path, rate: float = 1.0, limit: int | None = None) -> Tensor:
 
 
 def _taken(container: Any, rate: float, limit: int | None, path: Path) -> list[Tensor]:
+    """The pictures; packets after the last one are only counted, which shows whether the video is whole."""
+    stream = container.streams.video[0]
     taken: list[Tensor] = []
-    first, last = None, 0.0
-    for frame in container.decode(video=0):
-        first = frame.time if first is None else first
-        last = frame.time - first
-        if last * rate >= len(taken) - 1e-6:
-            taken.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(2, 0))
-            if len(taken) == limit:
-                return taken
-    declared = _seconds(container)
-    if taken and last < declared - _SLACK:
+    times: list[float] = []
+    for packet in container.demux(stream):
+        if packet.pts is not None:
+            times.append(float(packet.pts * stream.time_base))
+        for frame in packet.decode() if len(taken) != limit else ():
+            if len(taken) != limit and (frame.time - min(times)) * rate >= len(taken) - 1e-6:
+                taken.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(2, 0))
+    declared, found = _seconds(container), max(times, default=0.0) - min(times, default=0.0)
+    if taken and found < declared - _SLACK:
         raise ValueError(
-            f"Expected {declared:.1f} s of video in {path}, found pictures until {last:.1f} s: "
+            f"Expected {declared:.1f} s of video in {path}, found pictures until {found:.1f} s: "
             "the file is cut off, fetch it again."
         )
     return taken

@@ -1,0 +1,107 @@
+"""Published data sets by the real command: prepared, killed and prepared again, verified, shown, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import official
+from msam_bench import executor, report
+from msam_bench.cli import main
+from msam_bench.data import building
+
+FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "avmnist": ("bytes", official.avmnist),
+    "cremad": ("ogm-1fps", official.cremad),
+    "cremad-fbank": ("fbank-3f", official.cremad),
+}
+"""Name of the store -> the recipe (of the data set that the name begins with) and what makes the files."""
+
+NARROW = """
+features = 16
+hidden = 8
+trunk = [8, 4]
+batch_size = 8
+"""
+
+
+class Here(Executor):
+    """Jobs run at once, in this process."""
+
+    def submit(self, job: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(job(*arguments, **options))
+        return done
+
+
+def msam(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """What a command that succeeds prints."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    assert not stopped.value.code, said.err
+    return said.out
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MSAM_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(executor, "processes", lambda workers: Here())
+    monkeypatch.setattr(report, "write_report", lambda records, folder, command: folder)  # drawing is tested elsewhere
+    return tmp_path
+
+
+def kill(command: list[str | Path], samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a command whose process dies, as far as the store can tell, when it has stored so many samples."""
+    fitted, stored = building._fitted, []
+
+    def counted(*arguments: Any) -> Any:
+        if len(stored) == samples:
+            raise KeyboardInterrupt
+        stored.append(1)
+        return fitted(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "_fitted", counted)
+        with pytest.raises(SystemExit):
+            main([str(argument) for argument in command])
+    assert len(stored) == samples
+
+
+def prepare(name: str, files: Path, into: str) -> list[str | Path]:
+    data = next(known for known in ("avmnist", "cremad", "urfunny", "ave", "av-digits") if name.startswith(known))
+    return ["data", "prepare", data, files, "--recipe", FILES[name][0], "--rename", name, "--into", into]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_published_set_is_prepared_killed_continued_verified_shown_and_compared(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = FILES[name][1](place / "files")
+    monkeypatch.setattr(building, "CHUNK_BYTES", 1)  # a sample a chunk
+    msam(capsys, *prepare(name, files, "whole"))
+    for samples in (1, 7):
+        kill(prepare(name, files, "data"), samples, monkeypatch)
+        assert not (place / "data" / name).exists()
+    capsys.readouterr()
+    said = msam(capsys, *prepare(name, files, "data"))
+    assert f"prepared              data/{name}" in said
+    assert contents(place / "whole" / name) == contents(place / "data" / name)
+
+    assert "is as it was prepared" in msam(capsys, "data", "verify", name)
+    assert "fingerprint" in msam(capsys, "data", "show", name)
+    (place / "narrow.toml").write_text(NARROW)
+    for fusion in ("late", "early"):
+        asked = ("--fusion", fusion, "--methods", "joint,sam,msam,msam-encoder", "--epochs", "1", "--seeds", "1")
+        said = msam(capsys, "compare", "--data", name, *asked, "--config", "narrow.toml")
+        assert all(method in said for method in ("joint", "sam", "msam", "msam-encoder"))
+        assert len(list((place / "runs").glob(f"{name}-{fusion}-*/best.ckpt"))) == 4
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from msam_bench.names import stem
 
 from .app import data_app
 from .screen import console, counting, line, new_grid
@@ -139,3 +144,69 @@ def show_prepared(folder: Path, manifest: Manifest) -> None:
     for modality, look in manifest.header.modalities.items():
         line(modality, f"{look.kind} {list(look.shape)}, stored as {look.dtype}")
     line("fingerprint", manifest.fingerprint)
+
+
+Columns = Annotated[tuple[str, ...], Parameter(negative=())]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Said:
+    """What is known of data of one's own; whatever is left open is guessed, and the guess is printed."""
+
+    label: Columns = ()
+    "Column of the class, or columns of the values to regress."
+    task: Literal["classes", "values"] | None = None
+    "Whether labels are classes or values."
+    split: str | None = None
+    "Column that says train, valid or test; none to leave the split to the seed."
+    group: str | None = None
+    "Column whose groups (subjects, speakers) stay on one side of the split; none for none."
+    id: str | None = None
+    "Column with the samples' names."
+    leave_out: Columns = ()
+    "Columns that are no modality."
+    kind: dict[str, str] | None = None
+    "Kind of a modality, such as --kind.notes sequence."
+    encoder: dict[str, str] | None = None
+    "Encoder of a modality, such as --encoder.face resnet18."
+    size: int | None = None
+    "Pixels of a side of pictures."
+    seconds: float | None = None
+    "Length of sounds."
+    words: int | None = None
+    "Length of texts."
+    licence: str = "not stated"
+    "Licence of the data."
+    citation: str = "not stated"
+    "What to cite."
+
+
+@data_app.command(name="import")
+def import_data(*sources: Path, name: str, said: Said = Said(), into: Path | None = None) -> None:
+    """Turn data of your own into a prepared data set: arrays, a table, or a folder with a table of its files.
+
+    Args:
+        sources: npz, npy, safetensors, csv, tsv or parquet files, or a folder with one table; train.npz, valid.npz and
+            test.npz are splits, other files lie side by side.
+        name: What to call it.
+        said: What is known of it.
+        into: Folder of prepared data sets; data, or what MSAM_DATA names, if not given.
+    """
+    from msam_bench.data import registered
+    from msam_bench.data.building import build
+    from msam_bench.data.importing import Asked, planned
+    from msam_bench.data.store import root
+
+    if name in registered() or stem(name) != name:
+        raise ValueError(f"Expected a name of letters, digits and .+=- that no data set of msam has, found '{name}'.")
+    known = asdict(said)
+    kinds, encoders = known.pop("kind") or {}, known.pop("encoder") or {}
+    made = planned(sources, name, Asked(**known, kinds=kinds, encoders=encoders))
+    for what, how, option in made.said:
+        line(what, f"{how}   ({option})")
+    folder = (into or root()) / name
+    with counting("samples") as watch:
+        manifest = build(folder, made.header, made.plan, made.read, watch)
+    show_prepared(folder, manifest)
+    line("next", f"msam compare --data {name if into is None else folder}")

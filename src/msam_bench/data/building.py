@@ -194,8 +194,11 @@ def _check(plan: Plan, header: Header) -> None:
     if set(plan) not in ({ALL}, set(SPLITS)):
         raise ValueError(f"Expected the splits {', '.join(SPLITS)}, or '{ALL}', found {', '.join(plan) or 'none'}.")
     for name in header.modalities:
-        if not name.replace("-", "_").isidentifier() or name == "target":
-            raise ValueError(f"Expected a modality named by letters, digits, - and _, found '{name}': rename it.")
+        if not name.replace("-", "_").isidentifier() or name == "target" or hasattr(torch.nn.ModuleDict(), name):
+            raise ValueError(
+                f"Expected a modality named by letters, digits, - and _, found '{name}', or a word that torch uses: "
+                "rename it."
+            )
     for part, samples in plan.items():
         if not samples:
             raise ValueError(f"Expected samples in the split '{part}', found none: give it some.")

@@ -21,6 +21,8 @@ Rows = dict[str, list[int]]
 def drawn(labels: Sequence[Hashable], shares: tuple[float, float], seed: int) -> Rows:
     """A split in which every class has its share, and one sample at least of a class of three or more.
 
+    A share of 0 leaves its split empty.
+
     Args:
         labels: The class of each sample; the same for all if there are none.
         shares: Of the validation and the test split.
@@ -45,7 +47,8 @@ def drawn_groups(groups: Sequence[Hashable], shares: tuple[float, float], seed: 
 
     Args:
         groups: The group of each sample, three different ones at least.
-        shares: Of the validation and the test split; each gets one group at least, and leaves one to train on.
+        shares: Of the validation and the test split; each gets one group at least unless its share is 0, and leaves
+            one to train on.
         seed: Of the draw.
     """
     counts = Counter(groups)
@@ -54,7 +57,7 @@ def drawn_groups(groups: Sequence[Hashable], shares: tuple[float, float], seed: 
     of: dict[Hashable, str] = {}
     for part, share, left in (("test", shares[1], 2), ("valid", shares[0], 1)):
         taken = 0
-        while len(names) > left and (not taken or taken + counts[names[-1]] / 2 < share * len(groups)):
+        while share and len(names) > left and (not taken or taken + counts[names[-1]] / 2 < share * len(groups)):
             name = names.pop()
             of[name], taken = part, taken + counts[name]
     rows: Rows = {part: [] for part in SPLITS}
@@ -66,5 +69,5 @@ def drawn_groups(groups: Sequence[Hashable], shares: tuple[float, float], seed: 
 def _sizes(count: int, shares: tuple[float, float]) -> tuple[int, int]:
     """How many samples of a class validate and test."""
     least = 1 if count >= len(SPLITS) else 0
-    valid, test = (max(least, round(share * count)) for share in shares)
+    valid, test = (max(least, round(share * count)) if share else 0 for share in shares)
     return valid, test

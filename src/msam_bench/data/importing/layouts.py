@@ -1,0 +1,102 @@
+"""Which way round an array is: what kind of thing its axes make it, and how it becomes that kind's layout.
+
+layout = laid_out((48, 48, 3), "uint8")
+layout.kind, layout.says                 # "image", "channels moved to the front"
+layout.arranged(sample)                  # Tensor [3, 48, 48]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MOST_CHANNELS = 4
+"""An axis of a picture no longer than this is its channels."""
+
+Arrange = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a sample of some shape is read.
+
+    Args:
+        kind: One of `msam_bench.data.modality.KINDS`.
+        says: What is done to it, if anything.
+        arranged: Does it.
+    """
+
+    kind: str
+    says: str = ""
+    arranged: Arrange = lambda sample: sample
+
+
+def laid_out(shape: Sequence[int], dtype: str, kind: str | None = None) -> Layout:
+    """The layout of samples of a shape, as a kind if one is asked for.
+
+    Raises:
+        ValueError: A shape that is none of these, or not of that kind.
+    """
+    guesses = {0: _scalar, 1: _line, 2: _plane, 3: _picture, 4: _film}
+    found = guesses[len(shape)](tuple(shape), dtype, kind) if len(shape) in guesses else None
+    if found is None or (kind is not None and found.kind != kind):
+        raise ValueError(
+            f"Expected samples of one to four dimensions{_as(kind)}, found shape {list(shape)}: reshape them."
+        )
+    return found
+
+
+def _as(kind: str | None) -> str:
+    return "" if kind is None else f" that make a '{kind}'"
+
+
+def _scalar(shape: tuple[int, ...], dtype: str, kind: str | None) -> Layout:
+    return Layout("vector", "one number", lambda sample: sample.reshape(1))
+
+
+def _line(shape: tuple[int, ...], dtype: str, kind: str | None) -> Layout:
+    if kind == "series":
+        return Layout("series", "one channel", lambda sample: sample[None])
+    return Layout("tokens" if kind == "tokens" else "vector")
+
+
+def _plane(shape: tuple[int, ...], dtype: str, kind: str | None) -> Layout:
+    if kind == "vector":
+        return Layout("vector", "flattened", lambda sample: sample.flatten())
+    if kind == "sequence":
+        return Layout("sequence")
+    if kind in ("image", "spectrogram"):
+        return Layout(kind, "one channel", lambda sample: sample[None])
+    if kind is None and (dtype == "uint8" or shape[0] == shape[1]):
+        return Layout("image", "one channel", lambda sample: sample[None])
+    if shape[0] > shape[1]:
+        return Layout("series", "its longer axis as time", lambda sample: sample.T)
+    return Layout("series")
+
+
+def _picture(shape: tuple[int, ...], dtype: str, kind: str | None) -> Layout:
+    if kind == "frames" or (kind is None and min(shape[0], shape[2]) > MOST_CHANNELS):
+        return Layout("frames", "one channel", lambda sample: sample[:, None])
+    chosen = "spectrogram" if kind == "spectrogram" else "image"
+    if shape[0] > MOST_CHANNELS >= shape[2]:
+        return Layout(chosen, "channels moved to the front", lambda sample: sample.movedim(2, 0))
+    return Layout(chosen)
+
+
+def _film(shape: tuple[int, ...], dtype: str, kind: str | None) -> Layout:
+    if shape[1] > MOST_CHANNELS >= shape[3]:
+        return Layout("frames", "channels moved before the pictures", lambda sample: sample.movedim(3, 1))
+    return Layout("frames")
+
+
+STORED = {
+    torch.bool: "uint8",
+    torch.uint8: "uint8",
+    torch.int8: "int16",
+    torch.int16: "int16",
+    torch.float16: "float16",
+}
+"""How values of these types are stored; others as float32."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from clips import tone, write_wav
 from msam_bench import data
 from msam_bench.cli import main
 from stores import TEXTS, copied
@@ -113,3 +116,71 @@ def test_verify_names_the_file_that_changed(place: Path, capsys: pytest.CaptureF
 )
 def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
     assert words in refused(capsys, "data", *arguments)
+
+
+# ------------------------------------------------------------------------------------------------------ bring your own
+
+
+@pytest.fixture
+def zoo(place: Path) -> Path:
+    """A stranger's folder: sixty recordings and photographs of three animals on twelve farms, and a table."""
+    draw = np.random.default_rng(0)
+    lines = ["sound,photo,animal,farm"]
+    for row in range(60):
+        kind = row % 3
+        noise = 0.05 * draw.normal(size=len(tone(1, 0.5))).astype(np.float32)
+        write_wav(place / "zoo" / "sound" / f"{row}.wav", tone(300 * (kind + 1), 0.5) + noise)
+        pixels = draw.integers(200, size=(16, 20, 3)).astype(np.uint8)
+        pixels[4:10, 5:15, kind] = 250
+        (place / "zoo" / "photo").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(place / "zoo" / "photo" / f"{row}.png")
+        lines.append(f"sound/{row}.wav,photo/{row}.png,{('cat', 'dog', 'owl')[kind]},farm{row // 5}")
+    (place / "zoo" / "samples.csv").write_text("\n".join(lines) + "\n")
+    return place / "zoo"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("zoo")
+def test_a_strangers_folder_goes_to_a_comparison_in_two_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    told = msam(capsys, "data", "import", "zoo", "--name", "mine", "--label", "animal", "--group", "farm")
+    assert "column animal: 3 classes (cat, dog, owl)   (--label, --task values)" in told
+    assert "each farm on one side   (--split, --group)" in told
+    assert "pictures of 20 x 20 from .png; encoder cnn2d   (--size, --encoder)" in told
+    assert "msam compare --data mine" in told
+    settings = ["--seeds", "2", "--epochs", "2", "--methods", "joint,msam", "--workers", "1", "--hidden", "16"]
+    compared = msam(capsys, "compare", "--data", "mine", *settings)
+    assert "With n = 2 paired seeds" in compared
+    assert Path("reports/mine-late/report.html").is_file()
+    assert "prepared in data/mine" in row(msam(capsys, "data", "list"), "mine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["zoo", "--name", "mine"], "Expected a column named label"),
+        (["zoo", "--name", "digits6", "--label", "animal"], "that no data set of msam has, found 'digits6'"),
+        (["zoo", "--name", "../mine", "--label", "animal"], "Expected a name of letters, digits and .+=-"),
+        (["zoo", "--name", "views", "--label", "animal"], "Expected no other data in data/views, found some"),
+        (["none", "--name", "mine"], "Expected a file or a folder to import at none, found none"),
+        (
+            ["zoo", "--name", "mine", "--label", "animal", "--kind.photo", "frames"],
+            "found 'frames' for 'photo', which is",
+        ),
+    ],
+)
+def test_a_mistake_in_an_import_is_one_sentence(
+    zoo: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert words in refused(capsys, "data", "import", *arguments)
+    assert not (zoo.parent / "data" / "mine").exists()
+
+
+def test_an_import_that_fails_halfway_is_continued(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (zoo / "sound" / "40.wav").read_bytes()
+    (zoo / "sound" / "40.wav").write_bytes(whole[:20])
+    command = ["data", "import", "zoo", "--name", "mine", "--label", "animal"]
+    assert "Expected sound in zoo/sound/40.wav" in refused(capsys, *command)
+    assert not (zoo.parent / "data" / "mine").exists()
+    (zoo / "sound" / "40.wav").write_bytes(whole)
+    assert "data/mine" in msam(capsys, *command)
+    assert "is as it was prepared" in msam(capsys, "data", "verify", "mine")

@@ -29,15 +29,18 @@ def arrays(path: Path) -> Mapping[str, NDArray[Any]]:
     try:
         if path.suffix.lower() == ".safetensors":
             return _tensors(path)
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        return {path.stem: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
+        if path.suffix.lower() == ".npy":
+            return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            return {name: loaded[name] for name in loaded.files}
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"Expected arrays of numbers or texts in {path}, found Python objects: convert them."
             ) from None
         raise ValueError(f"Expected arrays in {path}, found: {brief(error, path)}.") from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"Expected arrays in {path}, found: {brief(error, path)}.") from None
 
 

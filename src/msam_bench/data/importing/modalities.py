@@ -33,7 +33,7 @@ def columns(raw: Raw, roles: Roles, asked: Asked) -> list[Column]:
     Raises:
         ValueError: None, an option that names a modality that is not there, or a column that cannot be one.
     """
-    _check_known(asked.leave_out, raw.columns, "column")
+    _check_known(asked.leave_out, raw.columns, "a column")
     left = {*roles.columns, *asked.leave_out}
     files, plain, said = _sorted(raw, [name for name in raw.cells if name not in left])
     made = [
@@ -48,7 +48,9 @@ def columns(raw: Raw, roles: Roles, asked: Asked) -> list[Column]:
             f"Expected a column in {raw.title} that is no label, found none: there is nothing to learn from."
         )
     for option in (asked.kinds, asked.encoders):
-        _check_known(option, [column.name for column in made], "modality")
+        _check_known(option, [column.name for column in made], "a modality")
+    for column in made:
+        _check_kind(column, asked.kinds.get(column.name))
     return [_with_encoder(column, asked.encoders.get(column.name)) for column in made]
 
 
@@ -104,11 +106,18 @@ def _speakable(name: str) -> str:
     return re.sub(r"[^\w-]+", "-", name).strip("-")
 
 
+def _check_kind(column: Column, kind: str | None) -> None:
+    if kind not in (None, column.look.kind):
+        raise ValueError(
+            f"Expected a kind for an array, found '{kind}' for '{column.name}', which is {column.says}: leave --kind out."
+        )
+
+
 def _with_encoder(column: Column, name: str | None) -> Column:
     """The column with the encoder that was asked for."""
     if name is None:
         return column
-    _check_known([name], ENCODERS, "encoder")
+    _check_known([name], ENCODERS, "an encoder")
     kinds = ENCODERS[name][1]
     if column.look.kind not in kinds:
         raise ValueError(
@@ -122,4 +131,4 @@ def _check_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            raise ValueError(f"Expected a {what} among {', '.join(known)}, found '{name}': {nearest(name, known)}.")
+            raise ValueError(f"Expected {what} among {', '.join(known)}, found '{name}': {nearest(name, known)}.")

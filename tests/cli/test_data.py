@@ -164,7 +164,7 @@ def test_a_strangers_folder_goes_to_a_comparison_in_two_commands(capsys: pytest.
         (["none", "--name", "mine"], "Expected a file or a folder to import at none, found none"),
         (
             ["zoo", "--name", "mine", "--label", "animal", "--kind.photo", "frames"],
-            "found 'frames' for 'photo', which is",
+            "found 'frames' for 'photo', pictures",
         ),
     ],
 )

@@ -109,7 +109,7 @@ def _speakable(name: str) -> str:
 def _check_kind(column: Column, kind: str | None) -> None:
     if kind not in (None, column.look.kind):
         raise ValueError(
-            f"Expected a kind for an array, found '{kind}' for '{column.name}', which is {column.says}: leave --kind out."
+            f"Expected a kind for an array, found '{kind}' for '{column.name}', {column.says}: leave --kind out."
         )
 
 

@@ -140,7 +140,7 @@ def cases(*counts: int) -> Any:
     )
 
 
-@cases(1, 2, 3, 5)
+@cases(1, 2, 3, 6)
 def test_leaves_the_model_as_one_plain_pass_would(name: str, count: int, fusion: str) -> None:
     net, plain, data = model(count, fusion), model(count, fusion), batch(count)
     backward = make(name, count).on(net, F.cross_entropy)
@@ -164,7 +164,7 @@ def test_leaves_the_model_as_one_plain_pass_would(name: str, count: int, fusion:
     assert all(isinstance(value, (float, str)) for value in outcome.notes.values())
 
 
-@cases(2, 5)
+@cases(2, 6)
 def test_puts_everything_back_when_the_criterion_raises(name: str, count: int, fusion: str) -> None:
     for failing in (1, 2, 3):
         net = model(count, fusion)
@@ -195,7 +195,7 @@ def test_puts_everything_back_when_the_criterion_raises(name: str, count: int, f
             assert calls < failing
 
 
-@cases(2, 5)
+@cases(2, 6)
 def test_adds_to_existing_gradients_in_place(name: str, count: int, fusion: str) -> None:
     net, data = model(count, fusion), batch(count)
     alone = run(make(name, count), net, *data)
@@ -211,7 +211,7 @@ def test_adds_to_existing_gradients_in_place(name: str, count: int, fusion: str)
     assert all(weight.grad is held[key] for key, weight in net.named_parameters())
 
 
-@cases(2, 5)
+@cases(2, 6)
 def test_is_scale_equivariant(name: str, count: int, fusion: str) -> None:
     net, data = model(count, fusion), batch(count)
     plain = run(make(name, count), net, *data)
@@ -313,7 +313,7 @@ def test_overflowing_scale_skips_the_step_and_restores_the_weights(name: str) ->
     assert same(weights, {key: weight.detach() for key, weight in net.named_parameters()})
 
 
-@cases(2, 5)
+@cases(2, 6)
 def test_bfloat16_autocast_is_near_float32(name: str, count: int, fusion: str) -> None:
     net, data = model(count, fusion, dtype=torch.float32), batch(count, size=32, dtype=torch.float32)
     half = run(make(name, count), net, *data, context=lambda: torch.autocast("cpu", torch.bfloat16))
@@ -325,6 +325,12 @@ def test_bfloat16_autocast_is_near_float32(name: str, count: int, fusion: str) -
         -1.0 if name == "esam-selecting" else 0.95
     )  # which may select other samples, with dropout masks of their own
     assert dot / (norms[0] * norms[1]) > least  # bf16 keeps 8 bits and may name another dominant modality
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_loss_without_gradient_leaves_finite_gradients(name: str) -> None:
+    found = run(make(name), model(2), *batch(2), criterion=lambda z, y: 0 * F.cross_entropy(z, y))
+    assert all(gradient.isfinite().all() for gradient in found.values())
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "unimodal"])
@@ -353,7 +359,7 @@ def test_every_public_method_is_in_the_contract() -> None:
 
 @pytest.mark.parametrize("name", REFUSES)
 def test_refuses_in_one_sentence_before_training(name: str) -> None:
-    refused = [(n, f) for n in (1, 2, 3, 5) for f in ("late", "early") if not fits(name, n, f)]
+    refused = [(n, f) for n in (1, 2, 3, 6) for f in ("late", "early") if not fits(name, n, f)]
     assert refused
     for count, fusion in refused:
         with pytest.raises(ValueError, match=type(make(name)).__name__) as error:

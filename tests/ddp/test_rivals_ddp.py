@@ -5,6 +5,7 @@ One pair of processes takes every method in turn, because starting it is the slo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +16,86 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from msam import AESAM, AGM, CGGM, CML, ESAM, FSAM, LFM, MASAM, MBSD, OGM, OGMGE, OPM, Joint, LookSAM, Method, MMPareto
-from zoo import CLASSES, NAMES, batch, gradients, model
+from msam import (
+    AESAM,
+    AGM,
+    CGGM,
+    CML,
+    ESAM,
+    FSAM,
+    LFM,
+    MASAM,
+    MBSD,
+    MLA,
+    MSES,
+    MSLR,
+    OGM,
+    OGMGE,
+    OPM,
+    PMR,
+    UMT,
+    GBlending,
+    Joint,
+    LookSAM,
+    Method,
+    MMCosine,
+    MMPareto,
+    ReconBoost,
+)
+from zoo import CLASSES, NAMES, batch, gradients, model, teachers
 
 pytestmark = pytest.mark.ddp
-SIZES: dict[str, Any] = {"widths": dict.fromkeys(NAMES[:2], 6), "classes": CLASSES}
-CASES: list[tuple[Any, dict[str, Any], str]] = [
-    (Joint, {}, "late"),
-    (OGM, {}, "late"),
-    (OGMGE, {}, "late"),
-    (AGM, {"alpha": 1.5}, "late"),
-    (AGM, {"alpha": 1.5}, "early"),
-    (AGM, {"alpha": 1.5, "faithful": "paper"}, "late"),
-    (AGM, {"alpha": 1.5, "faithful": "paper"}, "early"),
-    (MMPareto, SIZES, "late"),
-    (MMPareto, {**SIZES, "faithful": "paper"}, "early"),
-    (CGGM, SIZES, "early"),
-    (CGGM, {**SIZES, "faithful": "code"}, "late"),
-    (MASAM, SIZES, "late"),
-    (MASAM, SIZES, "early"),
-    (ESAM, {"rho": 0.2}, "late"),
-    (LookSAM, {"rho": 0.2, "every": 2}, "early"),
-    (AESAM, {"rho": 0.2, "first": 0.0}, "late"),
-    (FSAM, {"rho": 0.2}, "early"),
-    (OPM, {"start": 0, "execute": 1.0}, "late"),
-    (CML, {"weight": 2.0, "faithful": "code"}, "early"),
-    (LFM, SIZES, "early"),
-    (MBSD, SIZES, "late"),
-]
+WIDTHS = dict.fromkeys(NAMES[:2], 6)
+CASES: dict[str, tuple[Callable[[], Method], str]] = {
+    "joint": (Joint, "late"),
+    "ogm": (OGM, "late"),
+    "ogm-ge": (OGMGE, "late"),
+    "agm": (lambda: AGM(1.5), "late"),
+    "agm-early": (lambda: AGM(1.5), "early"),
+    "agm-paper": (lambda: AGM(1.5, "paper"), "late"),
+    "agm-paper-early": (lambda: AGM(1.5, "paper"), "early"),
+    "mmpareto": (lambda: MMPareto(WIDTHS, CLASSES), "late"),
+    "mmpareto-paper": (lambda: MMPareto(WIDTHS, CLASSES, faithful="paper"), "early"),
+    "cggm": (lambda: CGGM(WIDTHS, CLASSES), "early"),
+    "cggm-code": (lambda: CGGM(WIDTHS, CLASSES, faithful="code"), "late"),
+    "masam": (lambda: MASAM(WIDTHS, CLASSES), "late"),
+    "masam-early": (lambda: MASAM(WIDTHS, CLASSES), "early"),
+    "pmr": (lambda: PMR(part=1.0, entropy=0.1), "early"),
+    "mslr": (lambda: MSLR({"audio": 0.5}, window=1), "late"),
+    "mses": (lambda: MSES(patience=1), "late"),
+    "g-blending": (lambda: GBlending(WIDTHS, CLASSES, every=1), "early"),
+    "mmcosine": (MMCosine, "late"),
+    "mla": (lambda: MLA(WIDTHS, CLASSES), "late"),
+    "reconboost": (lambda: ReconBoost(boost=1, rectify=1), "late"),
+    "reconboost-paper": (lambda: ReconBoost(boost=1, rectify=0, faithful="paper"), "late"),
+    "umt": (lambda: UMT(WIDTHS, CLASSES, teaching=1), "early"),
+    "umt-given": (lambda: UMT(teachers=teachers(NAMES[:2])), "late"),
+    "esam": (lambda: ESAM(0.2), "late"),
+    "looksam": (lambda: LookSAM(0.2, every=2), "early"),
+    "ae-sam": (lambda: AESAM(0.2, first=0.0), "late"),
+    "f-sam": (lambda: FSAM(0.2), "early"),
+    "opm": (lambda: OPM(start=0, execute=1.0), "late"),
+    "cml": (lambda: CML(2.0, "code"), "early"),
+    "lfm": (lambda: LFM(WIDTHS, CLASSES), "early"),
+    "mbsd": (lambda: MBSD(WIDTHS, CLASSES), "late"),
+}
 
 
-def trained(make: Any, options: dict[str, Any], fusion: str, seeds: list[int], parallel: bool) -> dict[str, Tensor]:
-    """Gradients of model and method after one shared step and one accumulated over two batches; dropout is off."""
+def trained(name: str, seeds: list[int], parallel: bool) -> dict[str, Tensor]:
+    """Gradients and weights after a shared step, the end of an epoch, and two batches accumulated; dropout is off."""
+    make, fusion = CASES[name]
     net = model(2, fusion)
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     wrapped = DistributedDataParallel(net) if parallel else net
-    method: Method = make(**options)
+    method = make()
     backward = method.on(wrapped, F.cross_entropy)
     optimizer = torch.optim.SGD([*net.parameters(), *method.parameters()], lr=0.1)
     backward(*batch(2, seed=seeds[0]))
     optimizer.step()
     optimizer.zero_grad()
+    backward.next_epoch([batch(2, 20, seed=seeds[1])], [batch(2, 20, seed=seeds[2])])
     if isinstance(wrapped, DistributedDataParallel):
         with wrapped.no_sync():
             backward(*batch(2, seed=seeds[1]))
@@ -71,11 +109,10 @@ def trained(make: Any, options: dict[str, Any], fusion: str, seeds: list[int], p
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    found = []
-    for make, options, fusion in CASES:
-        different = trained(make, options, fusion, [10 * rank, 10 * rank + 1, 10 * rank + 2], True)
-        equal = trained(make, options, fusion, [0, 1, 2], True)
-        found.append((different, equal))
+    found = {}
+    for name in CASES:
+        different = trained(name, [10 * rank, 10 * rank + 1, 10 * rank + 2], True)
+        found[name] = different, trained(name, [0, 1, 2], True)
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -87,17 +124,16 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i][0].__name__}-{i}")
-def test_ranks_agree(case: int, ranks: list[Any]) -> None:
-    (left, _), (right, _) = ranks[0][case], ranks[1][case]
+@pytest.mark.parametrize("name", CASES)
+def test_ranks_agree(name: str, ranks: list[Any]) -> None:
+    (left, _), (right, _) = ranks[0][name], ranks[1][name]
     assert left.keys() == right.keys()
     assert all(torch.equal(left[key], right[key]) for key in left)
 
 
-@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i][0].__name__}-{i}")
-def test_equal_batches_give_the_gradient_of_one_process(case: int, ranks: list[Any]) -> None:
-    make, options, fusion = CASES[case]
-    alone, shared = trained(make, options, fusion, [0, 1, 2], False), ranks[0][case][1]
+@pytest.mark.parametrize("name", CASES)
+def test_equal_batches_give_the_gradient_of_one_process(name: str, ranks: list[Any]) -> None:
+    alone, shared = trained(name, [0, 1, 2], False), ranks[0][name][1]
     size = max(1.0, *(value.abs().max().item() for value in alone.values()))
     assert alone.keys() == shared.keys()
     assert all(torch.allclose(alone[key], shared[key], rtol=0, atol=1e-12 * size) for key in alone)

@@ -130,6 +130,14 @@ def test_linearity_values_of_a_mixture_are_the_mixture_of_values(data: st.DataOb
     assert (mixture - parts).abs().max() < 100 * TIGHT  # factors of up to ten twice
 
 
+def test_worked_numbers_of_three_players() -> None:
+    """An additive game gives back its addends; where only numbers count, all get the same."""
+    addends = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
+    assert torch.allclose(solved(exact(3), members(3).double() @ addends), addends, atol=TIGHT)
+    by_number = torch.tensor([0.0, 1.0, 4.0, 9.0], dtype=torch.float64)[members(3).sum(1)]
+    assert torch.allclose(solved(exact(3), by_number), torch.full((3,), 3.0, dtype=torch.float64), atol=TIGHT)
+
+
 @given(games(low=2), st.data())
 def test_symmetry_exchangeable_players_get_the_same(game: Tensor, data: st.DataObject) -> None:
     first, second = data.draw(st.permutations(range(players(game))))[:2]

@@ -657,6 +657,15 @@ def test_verbs_of_the_readme_exist() -> None:
     assert {verb for verb in verbs if not re.search(rf"\b{verb}\b", done.stdout)} == set()
 
 
+def test_example_of_adding_a_method_is_what_the_files_say() -> None:
+    (diff,) = re.findall(r"```diff\n(.*?)```", text("CONTRIBUTING.md"), flags=re.DOTALL)
+    files = dict(part.split("\n", 1) for part in re.split(r"^\+\+\+ ", diff, flags=re.MULTILINE)[1:])
+    added = {path: [line.removeprefix("+") for line in lines.splitlines()] for path, lines in files.items()}
+    assert added.pop("src/msam/methods/gnp.py") == text("src/msam/methods/gnp.py").splitlines()
+    assert len(added) == 3
+    assert [line for path, lines in added.items() for line in lines if line not in text(path).splitlines()] == []
+
+
 def test_links_between_the_papers_lead_somewhere() -> None:
     papers = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     links = [(paper, link) for paper in papers for link in links_of(paper.read_text(encoding="utf-8"))]

@@ -31,6 +31,12 @@ def lattice(count: int) -> Tensor:
     return torch.tensor([[player in chosen for player in range(count)] for chosen in members])
 
 
+def extremes(count: int) -> Tensor:
+    """Each of two or more modalities alone, all but each, and all: booleans `[2 count + 1, count]`."""
+    alone = torch.eye(count, dtype=torch.bool)
+    return torch.cat([alone, ~alone, torch.ones(1, count, dtype=torch.bool)])
+
+
 def coalition_of(mask: Tensor, modalities: Sequence[str]) -> Coalition:
     """The names behind one row of a mask."""
     return frozenset(name for name, present in zip(modalities, mask.tolist(), strict=True) if present)

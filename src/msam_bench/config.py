@@ -48,7 +48,7 @@ class OptimizerConfig(Frozen):
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    schedule: Literal["constant", "cosine", "step", "inverse-sqrt"] = "cosine"
     step_epochs: int = Field(70, ge=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from msam.types import Outcome
@@ -40,13 +41,17 @@ class Epoch:
         return means | self._dominant([str(note["dominant"]) for note in notes if "dominant" in note], list(keys))
 
     def _dominant(self, named: list[str], keys: list[str]) -> dict[str, float]:
-        for name in named:
-            if self.dominance["last"] is not None:
-                self.dominance["pairs"] += 1
-                self.dominance["switches"] += name != self.dominance["last"]
-            self.dominance["last"] = name
+        """The share of batches that each modality dominates, and at how many of them the dominant one changed."""
+        if not named:
+            return {}
+        before = [self.dominance["last"]] if self.dominance["last"] is not None else []
+        changes = [a != b for a, b in pairwise([*before, *named])]
+        self.dominance["pairs"] += len(changes)
+        self.dominance["switches"] += sum(changes)
+        self.dominance["last"] = named[-1]
         modalities = [key.partition("/")[2] for key in keys if key.startswith("contributions/")]
-        return {f"dominant/{modality}": named.count(modality) / len(named) for modality in modalities if named}
+        shares = {f"dominant/{modality}": named.count(modality) / len(named) for modality in modalities}
+        return shares | ({"switching": sum(changes) / len(changes)} if changes else {})
 
 
 def _mean(notes: list[dict[str, float | str]], key: str) -> float:

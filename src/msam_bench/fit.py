@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -24,19 +24,20 @@ import torch
 from torch import Tensor, nn
 
 from msam import shapley
-from msam.coalition import lattice
+from msam.coalition import extremes, lattice
 from msam.metrics import CoalitionAccuracy, overfitting_gap
 from msam.sets import moved
 from msam.types import Inputs
 
 from . import checkpoint, data, runs
 from .catalogue import build
-from .config import RunConfig
+from .config import MethodConfig, RunConfig
 from .epoch import Epoch
 from .files import discard_parts
 from .ranks import Ranks
 from .restore import load_weights, model_of
 from .scoring import Worth, scoring, value_of
+from .watch import Watch
 
 if TYPE_CHECKING:
     from msam.methods.base import Backward
@@ -54,6 +55,7 @@ def run(
     config: RunConfig,
     root: Path,
     progress: Callable[[int], None] = lambda epoch: None,
+    warn: Callable[[str], None] = lambda text: None,
     every: float = CHECKPOINT_SECONDS,
 ) -> runs.Record:
     """Trains the run of a configuration, or continues it, or finds it finished.
@@ -62,6 +64,7 @@ def run(
         config: what to train.
         root: the folder of all runs.
         progress: called with the number of epochs done, after each.
+        warn: called with each failure signature, in words, when it is first seen.
         every: seconds between checkpoints.
 
     Raises:
@@ -73,7 +76,7 @@ def run(
     if found:
         return found
     with runs.locked(folder, _say) if ranks.first else nullcontext():
-        return ranks.told(kept) or _Run(config, folder, every, ranks).train(progress)
+        return ranks.told(kept) or _Run(config, folder, every, ranks).train(progress, warn)
 
 
 def _say(words: str) -> None:
@@ -122,10 +125,11 @@ class _Run:
         self.dominance: dict[str, Any] = {"last": None, "switches": 0, "pairs": 0}
         self.cost = {"gradients": 0, "forwards": 0}
         self.rows: list[dict[str, float]] = []
+        self.watch = Watch(self.dataset.modalities, self._apart(), getattr(method, "rho", None) == 0)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
-    def train(self, progress: Callable[[int], None]) -> runs.Record:
+    def train(self, progress: Callable[[int], None], warn: Callable[[str], None]) -> runs.Record:
         """All epochs that are left, then the test."""
         self._resume()
         self._write("running")
@@ -138,6 +142,8 @@ class _Run:
             if self.ranks.told(partial(self._due, saved)):
                 self._save()
                 saved = time.monotonic()
+            for text in self.watch.look(self.rows):
+                warn(text)
             progress(self.epoch)
         self._save()
         self._finish()
@@ -178,6 +184,7 @@ class _Run:
             "valid_accuracy": valid[0],
             "tau": overfitting_gap(train[0], valid[0]),
             **shown,
+            **self._alone("valid"),
             "seconds": self.seconds,
         }
 
@@ -245,16 +252,29 @@ class _Run:
     def _worth(self, split: str) -> Worth:
         return self.score.worth(self.dataset.splits[split].target)
 
-    def _coalitions(self, split: str) -> dict[str, float]:
-        names = self.dataset.modalities
-        masks = lattice(len(names))
-        if len(names) > _EXACT:
-            size = masks.sum(1)
-            masks = masks[(size == 1) | (size >= len(names) - 1)]
-        counter = CoalitionAccuracy(names, masks, self._worth(split))
+    def _coalitions(self, split: str, masks: Tensor) -> dict[str, float]:
+        """The score of each coalition, by the names of its modalities."""
+        counter = CoalitionAccuracy(self.dataset.modalities, masks, self._worth(split))
         for inputs, target in self._whole(split):
             counter.update(self.backward.objective.coalition_logits(inputs, masks, "zero-input"), target)
         return counter.compute()
+
+    def _alone(self, split: str) -> dict[str, float]:
+        """The score of each modality alone, where there is one trained apart to hold it against."""
+        if not self.watch.alone:
+            return {}
+        found = self._coalitions(split, torch.eye(len(self.dataset.modalities), dtype=torch.bool))
+        return {f"alone/{name}": value for name, value in found.items()}
+
+    def _apart(self) -> dict[str, float]:
+        """Validation scores of the same encoders trained apart, by the finished unimodal runs of this configuration."""
+        found: dict[str, float] = {}
+        for name in self.dataset.modalities if self.config.method.name != "unimodal" else ():
+            own = self.config.model_copy(update={"method": MethodConfig(name="unimodal", params={"modality": name})})
+            with suppress(ValueError):  # of other data, or damaged: no reference
+                record = _finished(runs.folder_of(self.folder.parent, own), self.dataset.fingerprint)
+                found |= {name: float(record.summary["valid_accuracy"])} if record else {}
+        return found
 
     def _contributions(self, split: str) -> dict[str, float]:
         """Shapley values of the split's score, averaged over samples."""
@@ -268,7 +288,7 @@ class _Run:
 
     def _finish(self) -> None:
         """Tests the last weights, then the selected ones; the test split is opened here and nowhere else."""
-        last = self._evaluate("test")[0]
+        last, count = self._evaluate("test")[0], len(self.dataset.modalities)
         self.model.load_state_dict(self.best["model"])
         self.method.load_state_dict(self.best["method"])
         train, valid, test = (self._evaluate(split) for split in data.SPLITS)
@@ -281,7 +301,7 @@ class _Run:
             "test_loss": test[1],
             "last_test_accuracy": last,
             "tau": overfitting_gap(train[0], test[0]),
-            "coalitions": self._coalitions("test"),
+            "coalitions": self._coalitions("test", lattice(count) if count <= _EXACT else extremes(count)),
             "contributions": self._contributions("test"),
             "switching": self.dominance["switches"] / self.dominance["pairs"] if self.dominance["pairs"] else None,
             **self.cost,
@@ -345,6 +365,7 @@ class _Run:
         if len(self.rows) < self.epoch:
             raise ValueError(self._refused("in metrics.csv", f"{len(rows)} of {self.epoch} epochs"))
         self.seconds = self.rows[-1]["seconds"] if self.rows else 0.0
+        self.watch.replay(self.rows)
 
     def _refused(self, where: str, found: str) -> str:
         return f"Expected this run {where} of {self.folder}, found: {found}; delete the folder to train it again."
@@ -363,7 +384,13 @@ class _Run:
             "fold": data.source(self.config.data).fold(self.config.seed),
         }
         about = {"status": status, "data": described, "environment": runs.environment() | {"ranks": self.ranks.count}}
-        parts_of_run = {"summary": {}, "timing": {"seconds": self.seconds}, **about, **more}
+        parts_of_run = {
+            "summary": {},
+            "timing": {"seconds": self.seconds},
+            "warnings": self.watch.said,
+            **about,
+            **more,
+        }
         runs.write_run(self.folder, self.config, **parts_of_run)
 
 
@@ -389,6 +416,8 @@ def _scheduler(config: RunConfig, optimizer: torch.optim.Optimizer) -> torch.opt
     asked = config.optimizer
     if asked.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
+    if asked.schedule == "inverse-sqrt":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: (epoch + 1) ** -0.5)
     if asked.schedule == "step":
         return torch.optim.lr_scheduler.StepLR(optimizer, asked.step_epochs)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)

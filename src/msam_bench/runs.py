@@ -48,6 +48,7 @@ class Record:
         summary: the measurements of a finished run; the same however often the run was interrupted.
         timing: seconds.
         metrics: one row an epoch.
+        warnings: failure signatures that were seen in training, in words.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Record:
     summary: dict[str, Any]
     timing: dict[str, Any]
     metrics: list[dict[str, float]] = field(repr=False)
+    warnings: dict[str, str] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -114,7 +116,8 @@ def read(folder: Path) -> Record:
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']}, this is version {VERSION}")
         keys = ("label", "status", "config", "data", "environment", "summary", "timing")
-        return Record(folder=folder, metrics=read_metrics(folder), **{key: content[key] for key in keys})
+        known = {key: content[key] for key in keys}
+        return Record(folder=folder, metrics=read_metrics(folder), **known, warnings=content.get("warnings", {}))
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"Expected a run in {folder}, found: {reason}; delete the folder to run it again.") from None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from msam.coalition import ABSENT, absent_features, absent_inputs, coalition_of, lattice, masks_of, mixed
+from msam.coalition import ABSENT, absent_features, absent_inputs, coalition_of, extremes, lattice, masks_of, mixed
 
 FEATURES = {"audio": torch.arange(12.0).double().view(4, 3).sin(), "image": torch.arange(40.0).double().view(4, 2, 5)}
 
@@ -90,3 +90,10 @@ def test_mixed_keeps_the_precision_of_the_present_features() -> None:
     found = mixed(half, {"a": torch.zeros(1, 3)}, torch.tensor([[True], [False]]))
     assert found["a"].dtype == torch.bfloat16
     assert found["a"].sum() == 6
+
+
+def test_extremes_are_each_alone_all_but_each_and_all_also_of_very_many() -> None:
+    rows = [tuple(row) for row in extremes(4).tolist()]
+    assert set(rows) == {tuple(row) for row in lattice(4).tolist() if sum(row) != 2}
+    assert len(rows) == len(set(rows))
+    assert extremes(64).sum(1).tolist() == [1] * 64 + [63] * 64 + [64]

@@ -412,3 +412,23 @@ def test_the_script_refuses_another_wheel(script: ModuleType, tmp_path: Path) ->
 @pytest.mark.skipif("MSAM_WHEELS" not in os.environ, reason="MSAM_WHEELS names no folder with the two source wheels")
 def test_the_script_builds_what_is_shipped(script: ModuleType) -> None:
     assert script.differing(script.build(Path(os.environ["MSAM_WHEELS"]))) == []
+
+
+def test_regrouped_features_are_the_data_set_s_own_in_its_order() -> None:
+    base, parts = source("digits6").load(3), source("digits6x16").load(3)
+    assert list(parts.shapes.values()) == [(41,)] * 9 + [(40,)] * 7
+    for split, found in parts.splits.items():
+        assert torch.equal(
+            torch.cat(list(found.inputs.values()), 1), torch.cat(list(base.splits[split].inputs.values()), 1)
+        )
+        assert torch.equal(found.target, base.splits[split].target)
+    assert parts.fingerprint == source("digits6x16").fingerprint != source("digits6x8").fingerprint
+
+
+def test_only_vectors_are_regrouped_and_into_no_more_parts_than_features() -> None:
+    with pytest.raises(ValueError, match="Only vectors"):
+        source("smartwatchx4").load(0)
+    with pytest.raises(ValueError, match="too few for 650"):
+        source("digits6x650").load(0)
+    with pytest.raises(ValueError, match="found 'nonex4'"):
+        source("nonex4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .screen import PARALLEL, progress
+from .screen import PARALLEL, console, progress
 from .settings import check_positive
 
 if TYPE_CHECKING:
@@ -46,4 +46,4 @@ def train_here(config: RunConfig, root: Path) -> Record:
 
     with progress(1) as watch:
         told = lambda epoch: watch(State(epoch, config.epochs, epoch // config.epochs, (config.label,)))  # noqa: E731
-        return fit.run(config, root, told)
+        return fit.run(config, root, told, lambda text: console.print(text, style="yellow", highlight=False))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from msam_bench.executor import State
     from msam_bench.report import Table
+    from msam_bench.studies.result import Sheet
 
 PARALLEL = "TORCHELASTIC_RUN_ID" in os.environ
 """Whether torchrun started this process, with others that train the same run."""
@@ -64,6 +65,15 @@ def show_table(table: Table) -> None:
         for row in table.cells:
             grid.add_row(*(row[column] for column in columns))
         console.print(grid, "")
+
+
+def show_sheet(sheet: Sheet) -> None:
+    """A table of a study under its title."""
+    grid = new_grid(*sheet.header)
+    for row in sheet.cells:
+        grid.add_row(*row)
+    console.print(sheet.title, style="bold")
+    console.print(grid, "")
 
 
 def new_grid(*columns: str) -> Grid:

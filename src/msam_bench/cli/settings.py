@@ -31,7 +31,7 @@ class Settings:
     "Its momentum (sgd)."
     weight_decay: float | None = None
     "Its weight decay."
-    schedule: Literal["constant", "cosine", "step"] | None = None
+    schedule: Literal["constant", "cosine", "step", "inverse-sqrt"] | None = None
     "How the learning rate changes over epochs."
     features: int | None = None
     "Width of each encoder's output."

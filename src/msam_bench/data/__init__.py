@@ -18,6 +18,7 @@ from .cremad import CREMA_D
 from .digits6 import DIGITS6
 from .manifest import NAME
 from .modality import Modality
+from .regrouped import regrouped, split_name
 from .smartwatch import SMARTWATCH
 from .store import opened, prepared
 
@@ -38,6 +39,8 @@ def names() -> list[str]:
 def source(name: str) -> Source:
     """The data set of that name: one that msam knows, one that is prepared here, or the prepared store at that path.
 
+    NAMExM is a data set of vectors with its features in M equal modalities.
+
     Raises:
         ValueError: There is none (the message has the nearest name), or its store is damaged.
     """
@@ -48,5 +51,8 @@ def source(name: str) -> Source:
         return opened(stores[name])
     if "/" in name or (Path(name) / NAME).is_file():
         return opened(Path(name))
+    parts = split_name(name)
+    if parts and parts[0] in known:
+        return regrouped(known[parts[0]], parts[1])
     advice = nearest(name, names(), otherwise="see 'msam data list'")
     raise ValueError(f"Expected one of the data sets {', '.join(names())}, found '{name}': {advice}.")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msam_bench.reporting.grouping import folds_of, grouped
 from msam_bench.reporting.record import Record, average
 from msam_bench.reporting.table import Row, Table
-from msam_bench.reporting.wording import caption, notes_on, overall_verdict, settings_note
+from msam_bench.reporting.wording import caption, notes_on, overall_verdict, settings_note, watched
 from msam_bench.statistics import Comparison, against, summarise
 
 
@@ -44,7 +44,7 @@ def compare(records: Iterable[Record], reference: str = "joint", second: str = "
         second=other,
         verdict=overall_verdict(values, first, other, to_first, to_other),
         caption=caption(found, bool(folds)),
-        notes=(*notes_on(groups, values, reference, first), *settings_note(groups)),
+        notes=(*notes_on(groups, values, reference, first), *settings_note(groups), *watched(groups)),
     )
 
 

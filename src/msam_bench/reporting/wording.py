@@ -7,9 +7,10 @@ caption(comparisons, folds=False)                          # test, family and in
 
 from collections.abc import Mapping, Sequence
 
-from msam_bench.reporting.record import Groups
+from msam_bench.reporting.record import Groups, Record
 from msam_bench.reporting.settings import settings
 from msam_bench.statistics import FLIPS, RESAMPLES, Comparison, best_method, powerless, summarise, verdict, words
+from msam_bench.watch import TITLES
 
 
 def overall_verdict(
@@ -56,6 +57,21 @@ def notes_on(groups: Groups, values: Mapping[str, Mapping[int, float]], wanted: 
                 f"{name} and {reference} share {common} seeds; {left_out} that only one of them has are left out."
             )
     return notes
+
+
+def watched(groups: Groups) -> list[str]:
+    """Says which failure signatures were seen in training, and in how many runs."""
+    notes = []
+    for key, title in TITLES.items():
+        seen = {name: sum(_shows(run, key) for run in runs) for name, runs in groups.items()}
+        counts = [f"{name} in {count} of {len(groups[name])}" for name, count in seen.items() if count]
+        if counts:
+            notes.append(f"Seen in training: {title} ({words(counts)} runs).")
+    return notes
+
+
+def _shows(run: Record, key: str) -> bool:
+    return any(found.partition("/")[0] == key for found in getattr(run, "warnings", {}))
 
 
 def settings_note(groups: Groups) -> list[str]:

@@ -1,0 +1,35 @@
+"""The named studies: a question each, a declarative list of runs, a table, a picture, and a conclusion in words.
+
+    for study in studies().values():
+        study.name, study.question
+
+A new study is one file with a `STUDY`, and a line here.
+"""
+
+from __future__ import annotations
+
+from msam_bench.names import nearest
+
+from .base import Ask, Study
+
+__all__ = ["Ask", "Study", "studies", "study"]
+
+
+def studies() -> dict[str, Study]:
+    """Every study by its name."""
+    from . import convergence, dominance, normalization, rho, scaling, transfer
+
+    modules = (dominance, rho, normalization, scaling, convergence, transfer)
+    return {module.STUDY.name: module.STUDY for module in modules}
+
+
+def study(name: str) -> Study:
+    """The study of that name.
+
+    Raises:
+        ValueError: there is none; the message has the nearest name.
+    """
+    known = studies()
+    if name not in known:
+        raise ValueError(f"Unknown study {name!r}: {nearest(name, list(known))}.")
+    return known[name]

@@ -1,0 +1,76 @@
+"""What every study is: a question, the runs that it needs, and what it concludes from them.
+
+    study = STUDIES["dominance"]
+    configs = study.plan(Ask(("digits6",), "late", range(6)))
+    study.conclude(train_all(configs, root, executor)).answer
+
+A study names runs and never trains: runs that are there are used again, so that a study is resumed by running it again
+and extended by asking for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msam_bench.config import RunConfig, resolve
+from msam_bench.reporting.record import Record
+
+from .result import Result
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a study is asked about.
+
+    Args:
+        data: names of data sets; most studies take one.
+        fusion: late or early.
+        seeds: the paired seeds.
+        methods: for studies that compare methods of one's choice; empty for the study's own.
+        settings: changes to the data set's settings, by the names of `resolve`.
+        file: a TOML file with settings, read before these.
+    """
+
+    data: tuple[str, ...]
+    fusion: str
+    seeds: Sequence[int]
+    methods: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+
+    def runs(self, *methods: str, **settings: Any) -> list[RunConfig]:
+        """One run for each data set, seed and method; `settings` come before those that the user gives."""
+        return [
+            self.run(data, method, seed, **settings) for data in self.data for seed in self.seeds for method in methods
+        ]
+
+    def run(self, data: str, method: str, seed: int, fusion: str | None = None, **settings: Any) -> RunConfig:
+        """One run."""
+        given = {key: value for key, value in self.settings.items() if value is not None}
+        return resolve(data, fusion or self.fusion, method, self.file, seed=seed, **{**settings, **given})
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named study.
+
+    Args:
+        name: what the command line calls it.
+        question: what it asks, in a sentence.
+        plan: the runs it needs.
+        conclude: what they show; called with the records in the order of the plan.
+        data: the data sets of the plan if none are named.
+        methods: the methods of the plan if none are named; empty if the study chooses them.
+        fewest_modalities: of each data set.
+    """
+
+    name: str
+    question: str
+    plan: Callable[[Ask], list[RunConfig]]
+    conclude: Callable[[Sequence[Record]], Result]
+    data: str = "digits6"
+    methods: str = ""
+    fewest_modalities: int = 2

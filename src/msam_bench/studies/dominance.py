@@ -1,0 +1,70 @@
+"""Does it matter which modality is taken as dominant, and that the weight follows the batch?
+
+Two families. Where the identity enters (encoder scope): the dynamic choice against each fixed modality, a random one
+and the weakest. Where only the number v_d enters (loss scope): the dynamic weight against its running mean, the same
+weights shuffled in time, and the gradient's share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msam_bench.config import RunConfig, tuned
+from msam_bench.data import source
+from msam_bench.reporting.record import Record
+
+from .base import Ask, Study
+from .result import Result
+from .tables import Compared, compared
+
+IDENTITY, WEIGHT = "msam-encoder", "msam"
+_CONTROLS = ("msam-mean-share", "msam-shuffled-share", "msam-gradient-share")
+
+
+def plan(ask: Ask) -> list[RunConfig]:
+    """Both families, and joint training and SAM as references."""
+    (data,) = ask.data
+    chosen = [*source(data).modalities, "random", "weakest"]
+    identity = [IDENTITY, *(f"{IDENTITY}:dominant={name}" for name in chosen)]
+    return ask.runs("joint", "sam", *identity, WEIGHT, *(_like_msam(name, data, ask.fusion) for name in _CONTROLS))
+
+
+def _like_msam(control: str, data: str, fusion: str) -> str:
+    """A control with the arguments that validation chose for M-SAM."""
+    return ":".join([control, *(f"{key}={value}" for key, value in tuned(data, fusion, WEIGHT).items())])
+
+
+def conclude(records: Sequence[Record]) -> Result:
+    """Both families, each against its dynamic member."""
+    identity = compared([run for run in records if run.label.startswith(IDENTITY)], IDENTITY)
+    weight = compared([run for run in records if run.label.split(":")[0] in (WEIGHT, *_CONTROLS)], WEIGHT)
+    overall = compared(records, "joint")
+    more = {"switching": "switching"}
+    return Result(
+        "dominance",
+        STUDY.question,
+        f"{_said('which modality is perturbed', identity)} {_said('when the weight is large', weight)}",
+        [identity.verdict, weight.verdict, overall.verdict],
+        [
+            identity.sheet("Which modality: encoder scope", **more),
+            weight.sheet("Which weight: loss scope", **more),
+            overall.sheet("All conditions"),
+        ],
+        {},
+    )
+
+
+def _said(what: str, found: Compared) -> str:
+    """One sentence on a family."""
+    differing = [name for name, c in found.comparisons.items() if c.differs]
+    if not differing:
+        return f"No evidence that it matters {what}."
+    worse = [name for name in differing if found.comparisons[name].difference < 0]
+    sides = f"{len(worse)} of {len(found.comparisons)} controls are worse than {found.reference}"
+    better = len(differing) - len(worse)
+    return f"It matters {what}: {sides}, {better} better."
+
+
+STUDY = Study(
+    "dominance", "Does it matter which modality is dominant, and that the weight follows the batch?", plan, conclude
+)

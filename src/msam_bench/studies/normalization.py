@@ -1,0 +1,103 @@
+"""Open question 1: which normalisation of the Shapley values says best who gets the gradient, and does it matter?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msam_bench.config import RunConfig, tuned
+from msam_bench.reporting.charts.curves import spread
+from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.reporting.record import Record, average
+from msam_bench.statistics import summarise
+
+from .base import Ask, Study
+from .plots import Points, curve
+from .result import Result, Sheet
+from .tables import compared
+
+PROBE = "msam_bench.studies.probes.normalizations:Normalizations"
+VALUES = ("accuracy", "probability", "loss")
+PREDICTORS = ("clamp", "raw", "softmax", "uniform")
+
+
+def plan(ask: Ask) -> list[RunConfig]:
+    """Joint training that measures, for three value functions; and M-SAM with each normalisation."""
+    probes = [f"{PROBE}:value={value}" for value in VALUES]
+    (data,) = ask.data
+    chosen = "".join(f":{key}={value}" for key, value in tuned(data, ask.fusion, "msam").items())
+    trained = [f"msam{chosen}:attribution.normalize={name}" for name in ("raw", "softmax")]
+    return ask.runs("joint", "msam", *trained, f"msam-gradient-share{chosen}", *probes)
+
+
+def conclude(records: Sequence[Record]) -> Result:
+    """How far each prediction is from the gradient's shares, and what M-SAM makes of it."""
+    probes = [run for run in records if run.label.startswith(PROBE)]
+    trained = compared([run for run in records if not run.label.startswith((PROBE, "joint"))], "msam")
+    rows = [_row(value, name, _of(probes, value)) for value in VALUES for name in PREDICTORS]
+    best = min((row for row in rows if row["shares"] != "uniform"), key=lambda row: row["error"])
+    blind = next(row for row in rows if row["shares"] == "uniform" and row["value function"] == best["value function"])
+    agree = {value: _mean(_of(probes, value), "agrees") for value in VALUES}
+    chance = _mean(probes, "chance")
+    said = ", ".join(f"{value} {100 * share:.0f} %" for value, share in agree.items())
+    answer = (
+        f"The shares closest to the gradient's are {best['shares']} of {best['value function']} (total variation "
+        f"{best['error']:.3f}; equal shares, which know nothing, {blind['error']:.3f}). The modality with "
+        f"the largest Shapley value has the largest gradient in {said} of the batches (chance {100 * chance:.0f} %). "
+        f"{trained.verdict}"
+    )
+    return Result(
+        "normalization",
+        STUDY.question,
+        answer,
+        [],
+        [
+            Sheet("Distance of predicted shares from the gradient's shares", rows, {"error": 3, "SD": 3}, _CAPTION),
+            trained.sheet("M-SAM with each normalisation"),
+        ],
+        {"Over epochs": [_curves(probes, value) for value in VALUES]},
+    )
+
+
+_CAPTION = (
+    "Total variation distance between the shares and |g_m| / sum |g_k|, g_m the loss's gradient in modality m's "
+    "encoder, mean over the batches of joint training; 0 is a perfect prediction. Mean and standard deviation "
+    "over seeds."
+)
+
+
+def _of(probes: Sequence[Record], value: str) -> list[Record]:
+    return [run for run in probes if run.config["method"]["params"]["value"] == value]
+
+
+def _row(value: str, name: str, runs: Sequence[Record]) -> dict[str, Any]:
+    found = summarise(_run_mean(run, f"error/{name}") for run in runs)
+    return {"value function": value, "shares": name, "n": found.n, "error": found.mean, "SD": found.sd}
+
+
+def _run_mean(run: Record, key: str) -> float:
+    found = average(row.get(key) for row in run.metrics)
+    return float("nan") if found is None else found
+
+
+def _mean(runs: Sequence[Record], key: str) -> float:
+    return sum(_run_mean(run, key) for run in runs) / len(runs)
+
+
+def _curves(probes: Sequence[Record], value: str) -> Any:
+    runs = _of(probes, value)
+    series: dict[str, Points] = {name: _over_epochs(runs, f"error/{name}") for name in PREDICTORS}
+    return curve(f"Value function: {value}", series, Axes("Epoch", "Total variation distance", digits=3))
+
+
+def _over_epochs(runs: Sequence[Record], key: str) -> Points:
+    epochs = range(len(runs[0].metrics))
+    return [(epoch + 1.0, *spread([run.metrics[epoch][key] for run in runs])) for epoch in epochs]
+
+
+STUDY = Study(
+    "normalization",
+    "Which normalisation of Shapley values predicts the gradient's shares, and does it matter?",
+    plan,
+    conclude,
+)

@@ -1,0 +1,68 @@
+"""Curves of one quantity against another, with intervals; either axis may be logarithmic.
+
+curve("Accuracy against rho", {"sam": [(0.05, 96.1, 95.8, 96.4)]}, Axes("rho", "Test accuracy (%)"), log="x")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from msam_bench.reporting.charts import Figure, looks
+from msam_bench.reporting.charts.drawing import Axes, base_chart, colour, dash, finished, room_around, shape
+
+Points = Sequence[tuple[float, float, float, float]]
+"""x, y, and both ends of the interval of y."""
+
+
+def curve(title: str, series: Mapping[str, Points], axes: Axes, log: str = "", joined: bool = True) -> Figure:
+    """Draws each series as points with their intervals, joined by lines in the order of x.
+
+    Args:
+        title: of the figure.
+        series: name -> points.
+        axes: titles, digits.
+        log: "x", "y", "xy" or "".
+        joined: whether neighbours are joined.
+    """
+    import altair as alt
+
+    drawn = looks(series)
+    rows = _rows(series)
+    domain = room_around([row[key] for row in rows for key in ("y", "lo", "hi")]) or alt.Undefined
+    x = alt.X("x:Q", title=axes.x).scale(alt.Scale(zero=False, padding=12, type=_kind("x", log)))
+    y = alt.Y("y:Q", title=axes.y).scale(alt.Scale(zero=False, domain=domain, type=_kind("y", log)))
+    base = base_chart().encode(x.axis(format="~g"), colour(drawn))
+    tips = [alt.Tooltip("g:N", title="name"), alt.Tooltip("x:Q", title=axes.x), alt.Tooltip("y:Q", title=axes.y)]
+    bars = base.mark_rule(strokeWidth=1, opacity=0.6).encode(alt.Y("lo:Q"), alt.Y2("hi:Q"))
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(y, shape(drawn), tooltip=tips)
+    layers = [bars, points]
+    if joined:
+        layers.insert(0, base.mark_line(strokeWidth=2).encode(y, dash(drawn)))
+    return Figure(title, finished(rows, 300, *layers), _said(series, axes), *_numbers(series, axes), tuple(drawn))
+
+
+def _kind(axis: str, log: str) -> Literal["log", "linear"]:
+    return "log" if axis in log else "linear"
+
+
+def _rows(series: Mapping[str, Points]) -> list[dict[str, Any]]:
+    return [
+        {"g": name, "x": x, **{key: float(f"{v:.5g}") for key, v in (("y", y), ("lo", low), ("hi", high))}}
+        for name, points in series.items()
+        for x, y, low, high in points
+    ]
+
+
+def _said(series: Mapping[str, Points], axes: Axes) -> str:
+    """The highest point of each series, in words."""
+    tops = {name: max(points, key=lambda point: point[1]) for name, points in series.items() if points}
+    said = [f"{name} {top[1]:.{axes.digits}f} at {top[0]:g}" for name, top in tops.items()]
+    return f"Highest {axes.y}: {', '.join(said)}."
+
+
+def _numbers(series: Mapping[str, Points], axes: Axes) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    places = sorted({point[0] for points in series.values() for point in points})
+    found = {name: {p[0]: f"{p[1]:.{axes.digits}f}" for p in points} for name, points in series.items()}
+    rows = tuple((name, *(found[name].get(place, "–") for place in places)) for name in series)
+    return (axes.x, *(f"{place:g}" for place in places)), rows

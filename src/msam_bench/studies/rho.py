@@ -1,0 +1,144 @@
+"""Which radius? The trade-off of flatness and accuracy for SAM, GNP and M-SAM over one grid of rho."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msam_bench.config import RunConfig
+from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.reporting.record import Record, average
+from msam_bench.statistics import against, summarise, verdict, words
+
+from .base import Ask, Study
+from .plots import Points, curve
+from .result import Result, Sheet
+from .sharp import sharpness
+
+GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+METHODS = ("sam", "gnp", "msam", "msam-encoder")
+RADIUS = 0.05
+"""Every model's sharpness is measured in a ball of this radius, whatever it was trained with."""
+
+Cell = tuple[str, float]
+"""Method and rho."""
+
+
+def plan(ask: Ask) -> list[RunConfig]:
+    """The grid, and joint training."""
+    return ask.runs("joint", *(f"{method}:rho={rho}" for method in ask.methods or METHODS for rho in GRID))
+
+
+def conclude(records: Sequence[Record]) -> Result:
+    """The grid's table, its curves, and each method at its best rho on validation against joint training."""
+    measured = {record.folder: sharpness(record, RADIUS) for record in records}
+    cells = _cells(records)
+    rows = [_row(cell, runs, [measured[run.folder] for run in runs]) for cell, runs in cells.items()]
+    chosen = _chosen(cells)
+    values = {
+        method: {run.seed: run.summary["test_accuracy"] for run in cells[cell]} for method, cell in chosen.items()
+    }
+    found = against(values, "joint")
+    radii = [f"{method} {rho:g}" for method, rho in chosen.values() if method != "joint"]
+    return Result(
+        "rho",
+        STUDY.question,
+        f"Validation chooses rho: {words(radii)}. {verdict(found, 'joint')}",
+        [_flattest(rows)],
+        [
+            Sheet(
+                "Accuracy, gap and sharpness over rho",
+                rows,
+                {"rho": 2, "tau": 3, "sharpness": 5, "SD of it": 5},
+                _CAPTION,
+            )
+        ],
+        {"Over rho": _curves(rows), "Trade-off": [_trade(rows)]},
+    )
+
+
+_CAPTION = (
+    f"Sharpness: loss(theta + {RADIUS} g / |g|) - loss(theta), training loss in evaluation mode at the selected "
+    "weights, the same radius for every model."
+)
+
+
+def _cells(records: Sequence[Record]) -> dict[Cell, list[Record]]:
+    cells: dict[Cell, list[Record]] = {}
+    for record in records:
+        method = record.config["method"]
+        cells.setdefault((method["name"], float(method["params"].get("rho", 0.0))), []).append(record)
+    return cells
+
+
+def _row(cell: Cell, runs: Sequence[Record], sharp: Sequence[float]) -> dict[str, Any]:
+    own, flat = summarise(run.summary["test_accuracy"] for run in runs), summarise(sharp)
+    return {
+        "method": cell[0],
+        "rho": cell[1],
+        "n": own.n,
+        "test %": 100 * own.mean,
+        "SD": None if own.sd is None else 100 * own.sd,
+        "valid %": 100 * summarise(run.summary["valid_accuracy"] for run in runs).mean,
+        "tau": average(run.summary["tau"] for run in runs),
+        "sharpness": flat.mean,
+        "SD of it": flat.sd,
+    }
+
+
+def _chosen(cells: dict[Cell, list[Record]]) -> dict[str, Cell]:
+    """Each method's cell with the highest mean validation accuracy; the smaller rho of equals."""
+    best: dict[str, tuple[float, float, Cell]] = {}
+    for cell, runs in cells.items():
+        score = sum(run.summary["valid_accuracy"] for run in runs) / len(runs)
+        best[cell[0]] = max(best.get(cell[0], (-1.0, 0.0, cell)), (score, -cell[1], cell))
+    return {method: cell for method, (_, _, cell) in best.items()}
+
+
+def _curves(rows: Sequence[dict[str, Any]]) -> list[Any]:
+    swept = [row for row in rows if row["rho"]]
+    panels = (
+        ("test %", "Test accuracy (%)", 2),
+        ("tau", "Overfitting gap tau (ratio)", 3),
+        ("sharpness", "Sharpness (nats)", 4),
+    )
+    return [
+        curve(f"{title} over rho", _series(swept, "rho", key), Axes("rho", title, digits=digits), log="x")
+        for key, title, digits in panels
+    ]
+
+
+def _trade(rows: Sequence[dict[str, Any]]) -> Any:
+    """Accuracy against sharpness, one point a method and rho."""
+    positive = [row for row in rows if row["sharpness"] > 0]
+    axes = Axes("Sharpness (nats)", "Test accuracy (%)", digits=2)
+    return curve(
+        "Accuracy against sharpness, rho rising along each line",
+        _series(positive, "sharpness", "test %"),
+        axes,
+        log="x",
+    )
+
+
+def _series(rows: Sequence[dict[str, Any]], x: str, y: str) -> dict[str, Points]:
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    for row in rows:
+        sd = (row["SD"] or 0.0) if y == "test %" else 0.0
+        found.setdefault(row["method"], []).append((row[x], row[y], row[y] - sd, row[y] + sd))
+    return dict(found)
+
+
+def _flattest(rows: Sequence[dict[str, Any]]) -> str:
+    """Whether the flattest cell is the most accurate one, by rank correlation over the grid."""
+    from scipy.stats import kendalltau
+
+    order = kendalltau([row["sharpness"] for row in rows], [row["test %"] for row in rows]).statistic
+    flat, good = min(rows, key=lambda row: row["sharpness"]), max(rows, key=lambda row: row["test %"])
+    return (
+        f"Over the grid, Kendall's tau of sharpness with test accuracy is {order:+.2f} (-1: flatter is better). The "
+        f"flattest is {flat['method']} at rho {flat['rho']:g} ({flat['test %']:.2f} %), the most accurate "
+        f"{good['method']} at {good['rho']:g} ({good['test %']:.2f} %)."
+    )
+
+
+STUDY = Study("rho", "Which radius, and what does flatness buy?", plan, conclude)

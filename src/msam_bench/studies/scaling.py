@@ -1,0 +1,115 @@
+"""Open question 3: many modalities. What do sampled and stale Shapley values cost in the dominant modality's name?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msam_bench.config import RunConfig, defaults
+from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.reporting.record import Record, average
+from msam_bench.statistics import summarise
+
+from .base import Ask, Study
+from .plots import Points, curve
+from .result import Result, Sheet
+
+PROBE = "msam_bench.studies.probes.estimators:Estimators"
+COUNTS = (2, 4, 6, 8, 10, 16, 32)
+ESTIMATES = ("1-pairs", "2-pairs", "4-pairs", "5-batches-old", "20-batches-old")
+_TITLES = {"1-pairs": "1 antithetic pair", "2-pairs": "2 pairs", "4-pairs": "4 pairs"} | {
+    name: name.replace("-", " ") for name in ESTIMATES[3:]
+}
+
+
+def plan(ask: Ask) -> list[RunConfig]:
+    """Joint training that measures, on the features of the data set in 2 to 32 equal parts."""
+    (data,) = ask.data
+    shared = defaults(data).get("run", {})
+    settings = {**{k: v for k, v in shared.items() if k != "optimizer"}, **shared.get("optimizer", {})}
+    return [ask.run(f"{data}x{count}", PROBE, seed, **settings) for count in COUNTS for seed in ask.seeds]
+
+
+def conclude(records: Sequence[Record]) -> Result:
+    """Errors and costs by the number of modalities."""
+    groups: dict[int, list[Record]] = {}
+    for run in records:
+        groups.setdefault(len(run.data["modalities"]), []).append(run)
+    rows = [_row(count, name, runs) for count, runs in sorted(groups.items()) for name in ESTIMATES]
+    most = max(groups)
+    pair = {row["modalities"]: row for row in rows if row["estimate"] == _TITLES["1-pairs"]}
+    stale = {row["modalities"]: row for row in rows if row["estimate"] == _TITLES["5-batches-old"]}
+    few = min(groups)
+    answer = (
+        f"One antithetic pair names another dominant modality than the reference in {pair[few]['wrong %']:.0f} % of "
+        f"the batches with {few} modalities and in {pair[most]['wrong %']:.0f} % with {most}, at "
+        f"{pair[most]['coalitions']:.0f} instead of {pair[most]['reference coalitions']:.0f} coalitions. Values five "
+        f"batches old do so in {stale[few]['wrong %']:.0f} % and {stale[most]['wrong %']:.0f} %."
+    )
+    return Result(
+        "scaling",
+        STUDY.question,
+        answer,
+        [],
+        [Sheet("Error and cost of cheaper Shapley values", rows, _DIGITS, _CAPTION)],
+        {"By the number of modalities": _figures(rows)},
+    )
+
+
+_DIGITS = {"wrong %": 1, "SD": 1, "error": 4, "coalitions": 0, "reference coalitions": 0, "ms": 3, "reference ms": 3}
+_CAPTION = (
+    "wrong: batches of joint training in which the estimate's largest value is another modality's than the "
+    "reference's; error: largest absolute error of a value (a share of accuracy). Reference: exact up to 10 "
+    "modalities, 64 antithetic pairs above. Coalitions valued and processor milliseconds for each batch; stale values "
+    "cost nothing in between."
+)
+
+
+def _row(count: int, name: str, runs: Sequence[Record]) -> dict[str, Any]:
+    wrong = summarise(100 * _mean(run, f"wrong/{name}") for run in runs)
+    sampled = name.endswith("pairs")
+    return {
+        "modalities": count,
+        "estimate": _TITLES[name],
+        "n": wrong.n,
+        "wrong %": wrong.mean,
+        "SD": wrong.sd,
+        "error": _of(runs, f"error/{name}"),
+        "coalitions": _of(runs, f"coalitions/{name}") if sampled else 0.0,
+        "ms": 1000 * _of(runs, f"seconds/{name}") if sampled else 0.0,
+        "reference coalitions": _of(runs, "coalitions/reference"),
+        "reference ms": 1000 * _of(runs, "seconds/reference"),
+    }
+
+
+def _mean(run: Record, key: str) -> float:
+    found = average(row.get(key) for row in run.metrics)
+    return float("nan") if found is None else found
+
+
+def _of(runs: Sequence[Record], key: str) -> float:
+    return sum(_mean(run, key) for run in runs) / len(runs)
+
+
+def _figures(rows: Sequence[dict[str, Any]]) -> list[Any]:
+    wrong: dict[str, list[tuple[float, float, float, float]]] = {}
+    cost: dict[str, list[tuple[float, float, float, float]]] = {}
+    for row in rows:
+        count, mean, sd = float(row["modalities"]), row["wrong %"], row["SD"] or 0.0
+        wrong.setdefault(row["estimate"], []).append((count, mean, max(0.0, mean - sd), min(100.0, mean + sd)))
+        if row["ms"]:
+            cost.setdefault(row["estimate"], []).append((count, *[row["ms"]] * 3))
+            if row["estimate"] == _TITLES["1-pairs"]:
+                cost.setdefault("reference", []).append((count, *[row["reference ms"]] * 3))
+    shown: dict[str, Points] = dict(cost)
+    return [
+        curve(
+            "Another dominant modality than the reference's", dict(wrong), Axes("Modalities", "Batches (%)"), log="x"
+        ),
+        curve("Cost of valuing a batch", shown, Axes("Modalities", "Processor time (ms)", digits=3), log="xy"),
+    ]
+
+
+STUDY = Study(
+    "scaling", "How do Shapley values scale with the number of modalities, and what do shortcuts cost?", plan, conclude
+)

@@ -1,0 +1,114 @@
+"""Live watch: the failure signatures of imbalance and of a perturbation that does nothing, said in words, once each.
+
+watch = Watch(("audio", "image"), alone={"image": 0.65})      # accuracies of encoders trained apart, where known
+watch.look(rows)                                              # after every epoch; the sentences that are new
+watch.said                                                    # all so far
+
+It reads the rows of `metrics.csv` alone, so that a resumed run says the same as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+Rows = Sequence[Mapping[str, float]]
+
+SWITCHING = 0.5
+"""Share of an epoch's batches at which the dominant modality changes, above which it is said."""
+RISING = 5
+"""Epochs in a row in which tau grows."""
+TAU = 0.05
+"""tau below which its growth is no matter."""
+BEHIND = 0.05
+"""Accuracy by which a modality may be behind its own training apart."""
+
+
+class Watch:
+    """Looks at a run's epochs.
+
+    Args:
+        modalities: in canonical order.
+        alone: modality -> validation accuracy of the same encoder trained apart, for those that are known.
+        still: whether the method has a radius, and it is zero.
+    """
+
+    def __init__(self, modalities: Sequence[str], alone: Mapping[str, float], still: bool = False) -> None:
+        self.modalities, self.alone, self.still = tuple(modalities), dict(alone), still
+        self.said: dict[str, str] = {}
+
+    def look(self, rows: Rows) -> list[str]:
+        """What the last of all rows shows that was not said before."""
+        found = {key: text for key, sign in _SIGNS.items() if (text := sign(self, rows))}
+        found |= {f"behind/{name}": text for name in self.modalities if (text := _behind(self, rows, name))}
+        fresh = {key: text for key, text in found.items() if key not in self.said}
+        self.said |= fresh
+        return list(fresh.values())
+
+    def replay(self, rows: Rows) -> None:
+        """Says again what earlier epochs showed, after a resumed run has read its rows."""
+        for end in range(1, len(rows) + 1):
+            self.look(rows[:end])
+
+
+def _switching(watch: Watch, rows: Rows) -> str:
+    rate = rows[-1].get("switching", 0.0)
+    if rate <= SWITCHING:
+        return ""
+    return (
+        f"Epoch {len(rows)}: the dominant modality changed at {100 * rate:.0f} % of the batches; raise the batch size "
+        "or smooth the contributions (attribution.momentum=0.9)."
+    )
+
+
+def _rising(watch: Watch, rows: Rows) -> str:
+    last = [row["tau"] for row in rows[-RISING - 1 :]]
+    if len(last) <= RISING or last[-1] < TAU or any(b <= a for a, b in pairwise(last)):
+        return ""
+    return (
+        f"Epoch {len(rows)}: tau has grown for {RISING} epochs in a row, to {last[-1]:.3f}: the model fits the "
+        "training data ever better than the validation data."
+    )
+
+
+def _inactive(watch: Watch, rows: Rows) -> str:
+    if not watch.still and rows[-1].get("sharpness", 1.0) != 0.0:
+        return ""
+    return f"Epoch {len(rows)}: no batch was perturbed: rho or every gradient is zero."
+
+
+def _worthless(watch: Watch, rows: Rows) -> str:
+    values = [rows[-1].get(f"contribution/{name}") for name in watch.modalities]
+    if any(value is None or value != 0.0 for value in values):
+        return ""
+    return (
+        f"Epoch {len(rows)}: all contributions were zero: no batch had a sample that any coalition got right; use "
+        "attribution.value=probability until the model has learned something."
+    )
+
+
+def _behind(watch: Watch, rows: Rows, name: str) -> str:
+    own, apart = rows[-1].get(f"alone/{name}"), watch.alone.get(name)
+    if own is None or apart is None or apart - own <= BEHIND:
+        return ""
+    return (
+        f"Epoch {len(rows)}: {name} alone is at {100 * own:.1f} % on validation, {100 * (apart - own):.1f} points "
+        f"behind the same encoder trained apart ({100 * apart:.1f} %)."
+    )
+
+
+TITLES = {
+    "switching": "the dominant modality switches often",
+    "rising": "tau rises",
+    "inactive": "the perturbation is never active",
+    "worthless": "all contributions are zero",
+    "behind": "a modality falls behind its training apart",
+}
+"""Signature -> what it is called where runs are counted."""
+
+_SIGNS: dict[str, Callable[[Watch, Rows], str]] = {
+    "switching": _switching,
+    "rising": _rising,
+    "inactive": _inactive,
+    "worthless": _worthless,
+}

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from msam.objective import Objective
+from msam.presence import blanked
 from msam.types import Batches, Inputs
 
 
 def moved(objective: Objective, batches: Batches) -> Iterator[tuple[Inputs, Tensor]]:
     """The batches, on the model's device."""
     for inputs, target in batches:
-        yield {name: tensor.to(objective.device) for name, tensor in inputs.items()}, target.to(objective.device)
+        there = {name: tensor.to(objective.device) for name, tensor in inputs.items()}
+        yield blanked(there), target.to(objective.device)
 
 
 def averaged(objective: Objective, batches: Batches, measure: Callable[[Inputs, Tensor], Tensor]) -> Tensor:

@@ -44,8 +44,9 @@ class TwoPass:
         return [weight for weight in candidates if weight.grad is not None]
 
     def gradients(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """The first pass's gradients, one for each of `weights(among)`."""
-        return [weight.grad for weight in self.weights(among) if weight.grad is not None]
+        """The first pass's gradients, one for each of `weights(among)`; sparse ones (of embeddings) as dense ones."""
+        found = [weight.grad for weight in self.weights(among) if weight.grad is not None]
+        return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in found]
 
     def again(self, epsilon: Sequence[Tensor], weight: float | Tensor) -> Pass:
         """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""

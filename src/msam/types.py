@@ -17,7 +17,7 @@ from functools import cached_property
 from torch import Tensor
 
 Inputs = Mapping[str, Tensor]
-"""One batch: modality -> tensor whose first dimension is the batch."""
+"""One batch: modality -> tensor whose first dimension is the batch; see `msam.presence` for samples that lack some."""
 
 Features = Mapping[str, Tensor]
 """Encoder outputs: modality -> tensor whose first dimension is the batch."""

@@ -98,7 +98,9 @@ class AGM(Method):
         """`kappa` of this batch's scores, from the running means so far; then takes them in."""
         means = torch.zeros_like(scores) if self._means is None else self._means.to(scores)
         kappa = torch.exp(self.alpha * (self._lead(means) - self._lead(scores)).clamp(max=self.cap))
-        self._means, self._batches = means + (scores - means) / (self._batches + 1), self._batches + 1
+        taken = means + (scores - means) / (self._batches + 1)
+        self._means = torch.where(taken.isfinite(), taken, means)  # a batch without a score teaches nothing
+        self._batches += 1
         return kappa
 
     def _lead(self, scores: Tensor) -> Tensor:

@@ -103,7 +103,8 @@ class MLA(Method):
         position = min(self._batch / self._length, 1.0) if self._length else 0.0
         q = projection @ mean
         turned = projection - torch.outer(q, q) / (0.1 ** (1.0 + position) + mean @ q)
-        return torch.div(turned, turned.norm().clamp(min=1e-12))
+        turned = torch.div(turned, turned.norm().clamp(min=1e-12))
+        return torch.where(turned.isfinite().all(), turned, projection)  # a mean that is no number teaches nothing
 
     def logits(self, objective: Objective, features: Features) -> dict[str, Tensor]:
         """The shared head's logits of each modality, `[batch, classes]`."""

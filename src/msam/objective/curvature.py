@@ -19,6 +19,7 @@ from msam.coalition import Absent, absent_features, absent_inputs
 from msam.interventions import evaluation, only, replayed, seeded_state, unrecorded
 from msam.objective.coalitions import Coalitions
 from msam.objective.looking import expanded
+from msam.presence import blanked
 from msam.types import Coalition, Inputs
 
 _ONCE = (
@@ -63,7 +64,7 @@ class Curvature(Coalitions):
             inside.enter_context(replayed(seeded_state(seed, [self.device])))
             inside.enter_context(_twice_differentiable(self.bare) if weights else torch.no_grad())
             with self._context():
-                loss = self.loss(self._coalition_logits(inputs, coalition, absent, seed), target)
+                loss = self.loss(self._coalition_logits(blanked(inputs), coalition, absent, seed), target)
             yield loss
 
     def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, again: bool = False) -> list[Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from msam.coalition import Absent, absent_features, absent_inputs, mixed
 from msam.interventions import evaluation, replayed, unrecorded
 from msam.objective.passes import Pass, Passes
+from msam.presence import blanked, completed, withheld
 from msam.types import Features, Inputs
 
 _ROWS = 8192
@@ -37,13 +38,13 @@ class Looking(Passes):
         """The model's output in evaluation mode, `[batch, classes]`."""
         with self.inspecting():
             self._count_forward()
-            return self._call(self.bare, inputs)
+            return self._call(self.bare, blanked(inputs))
 
     def features(self, inputs: Inputs) -> dict[str, Tensor]:
         """Encoder outputs in evaluation mode, `[batch, ...]` each."""
         with self.inspecting():
             self.counts.encoder_forwards.update(self.encoders.keys())
-            return self._encode(inputs)
+            return self._encode(blanked(inputs))
 
     def coalition_logits(
         self,
@@ -64,12 +65,13 @@ class Looking(Passes):
             features: encoder outputs to use instead of encoding, `[batch, ...]` each.
             generator: for `absent="shuffle"`.
         """
-        names = self.modalities(inputs)
+        inputs, names = blanked(inputs), self.modalities(inputs)
         with self.inspecting():
             if not self._fuses:
                 return self._masked_logits({name: inputs[name] for name in names}, inputs, masks, absent, generator)
             present = features or self.features(inputs)
             replacements = self._absent_features(inputs, present, absent, generator)
+            present = completed(present, replacements, inputs)
             if "additive_fusion" in self.capabilities:
                 self.counts.fusions += 2
                 return self._summed_logits(present, replacements, masks)
@@ -112,11 +114,12 @@ class Looking(Passes):
         self, seen: Inputs, inputs: Inputs, masks: Tensor, absent: Absent, generator: torch.Generator | None
     ) -> Tensor:
         replacements = absent_inputs(absent, seen, generator)
-        logits = []
+        seen, logits = completed(seen, replacements, inputs), []
         for mask in masks.tolist():
             chosen = {m: seen[m] if present else replacements[m] for m, present in zip(seen, mask, strict=True)}
+            said = withheld((m for m, present in zip(seen, mask, strict=True) if not present), inputs)
             self._count_forward()
-            logits.append(self._call(self.bare, {**inputs, **chosen}))
+            logits.append(self._call(self.bare, {**inputs, **chosen, **said}))
         return torch.stack(logits)
 
 

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from msam.coalition import Absent
 from msam.interventions import Capture, RandomState, captured, random_state
 from msam.objective.ranks import Ranks
+from msam.presence import blanked
 from msam.types import Counts, Criterion, Features, Gradients, Inputs, Note, Outcome
 
 
@@ -144,6 +145,7 @@ class Passes(Ranks):
 
     def _forward(self, inputs: Inputs) -> tuple[Tensor, Capture]:
         self.modalities(inputs)
+        inputs = blanked(inputs)
         self._count_forward()
         with self._context():
             if self._joint is not None:

@@ -61,7 +61,8 @@ class Training(Looking):
     def gradients(self, loss: Tensor, weights: Iterable[Tensor], *, again: bool = False) -> Gradients:
         """Gradients of a loss, of this rank, in the loss's own units; weights that it does not reach are left out.
 
-        The graph is kept, so that several losses of one pass can be asked one after the other. The user's loss scale is
+        The graph is kept, so that several losses of one pass can be asked one after the other; sparse gradients (of
+        embeddings) come as dense ones, which can be combined with any other. The user's loss scale is
         applied on the way, against underflow in half precision, and taken out of the result.
 
         Args:
@@ -76,7 +77,7 @@ class Training(Looking):
             found: Sequence[Tensor | None] = torch.autograd.grad(
                 loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
             )
-        reached = {weight: g / scale for weight, g in zip(weights, found, strict=True) if g is not None}
+        reached = {weight: _dense(g) / scale for weight, g in zip(weights, found, strict=True) if g is not None}
         self._count_gradients(reached)
         return reached
 
@@ -189,6 +190,10 @@ class _Deposit(torch.autograd.Function):
 
 def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:
     return loss * (weight.to(loss) if isinstance(weight, Tensor) else weight)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _trains(module: nn.Module) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from msam.presence import SUFFIX
 from msam.types import Criterion, Inputs
 
 _PARALLEL = (DistributedDataParallel, nn.DataParallel)
@@ -82,7 +83,8 @@ class View:
         """
         if not isinstance(inputs, Mapping):
             raise TypeError(f"Inputs must map modality to tensor, found {type(inputs).__name__}; name each modality.")
-        names = tuple(self.encoders or (name for name, found in inputs.items() if isinstance(found, Tensor)))
+        tensors = (name for name, found in inputs.items() if isinstance(found, Tensor) and not name.endswith(SUFFIX))
+        names = tuple(self.encoders or tensors)
         missing = [name for name in names if name not in inputs]
         if missing:
             raise ValueError(f"The model expects the modalities {list(names)}, found {list(inputs)}; add {missing}.")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .names import nearest, stem
+from .names import nearest
 
 Fusion = Literal["late", "early"]
 Scalar = bool | int | float | str
@@ -181,11 +181,28 @@ def check_encoders(config: RunConfig, modalities: Iterable[str]) -> None:
             raise ValueError(f"{config.data} has no modality {name!r} for an encoder: {nearest(name, modalities)}.")
 
 
-@cache
 def defaults(data: str) -> dict[str, Any]:
-    """The shipped settings of a data set: `run`, and `late` and `early` with each method's tuned arguments."""
-    file = resources.files("msam_bench").joinpath("defaults", f"{stem(data)}.toml")
+    """The shipped settings of a data set: `run`, and `late` and `early` with each method's tuned arguments.
+
+    A published data set that is prepared under a name of its own has the settings of what it is.
+    """
+    return _shipped(data) or _shipped(_published(data))
+
+
+@cache
+def _shipped(data: str) -> dict[str, Any]:
+    file = resources.files("msam_bench").joinpath("defaults", f"{data}.toml")
     return tomllib.loads(file.read_text()) if file.is_file() else {}
+
+
+def _published(data: str) -> str:
+    """What the data set of that name or path calls itself; the name itself, where there is none here."""
+    from .data import source
+
+    try:
+        return source(data).name
+    except ValueError:
+        return data
 
 
 def tuned(data: str, fusion: str, method: str) -> dict[str, Any]:

@@ -18,15 +18,22 @@ FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "avmnist": ("bytes", official.avmnist),
     "cremad": ("ogm-1fps", official.cremad),
     "cremad-fbank": ("fbank-3f", official.cremad),
+    "urfunny": ("multibench", official.urfunny_multibench),
+    "urfunny-sdk": ("sdk", official.urfunny_sdk),
+    "ave": ("clips", official.ave_clips),
+    "ave-segments": ("segments", official.ave_segments),
+    "av-digits": ("k4", official.avdigits_parts),
 }
 """Name of the store -> the recipe (of the data set that the name begins with) and what makes the files."""
 
 NARROW = """
-features = 16
+features = 8
 hidden = 8
 trunk = [8, 4]
 batch_size = 8
 """
+
+SHALLOW = "".join(f"[encoders.{name}]\nparams = {{ layers = 1 }}\n" for name in ("vision", "audio", "text"))
 
 
 class Here(Executor):
@@ -95,7 +102,7 @@ def test_a_published_set_is_prepared_killed_continued_verified_shown_and_compare
 
     assert "is as it was prepared" in msam(capsys, "data", "verify", name)
     assert "fingerprint" in msam(capsys, "data", "show", name)
-    (place / "narrow.toml").write_text(NARROW)
+    (place / "narrow.toml").write_text(NARROW + (SHALLOW if name.startswith("urfunny") else ""))
     for fusion in ("late", "early"):
         asked = ("--fusion", fusion, "--methods", "joint,sam,msam,msam-encoder", "--epochs", "1", "--seeds", "1")
         said = msam(capsys, "compare", "--data", name, *asked, "--config", "narrow.toml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -17,25 +16,7 @@ import official
 from clips import POINTER, write_wav
 from msam_bench.data import source
 from msam_bench.data.cremad_splits import clips, drawn, listed, with_validation
-from msam_bench.data.manifest import Manifest, verify
-from msam_bench.data.store import Prepared, opened
-
-
-def prepared(name: str, files: Path, into: Path, recipe: str | None = None, split: str | None = None) -> Prepared:
-    """The store that a data set makes of its files."""
-    manifest: Manifest = source(name).prepare(files, recipe, split, into)  # type: ignore[attr-defined]
-    assert verify(into) == manifest
-    return opened(into)
-
-
-def refused(name: str, files: Path, into: Path, **choice: str) -> str:
-    """The sentence with which a preparation is refused; nothing is left under the name of the store."""
-    with pytest.raises(ValueError, match=r"^Expected ") as caught:
-        source(name).prepare(files, folder=into, **choice)  # type: ignore[attr-defined]
-    assert not into.exists()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from official import ids_of, prepared, refused
 
 # ------------------------------------------------------------------------------------------------------------ AV-MNIST
 
@@ -268,8 +249,3 @@ def test_cremad_keeps_a_silent_clip_and_says_which(faces: Path, tmp_path: Path, 
         ids, audio = ids_of(store, "train"), store.load(0).splits["train"].inputs["audio"]
         silent = audio[ids.index("1002_IEO_SAD_LO")]
         assert len(silent.unique()) == 1
-
-
-def ids_of(store: Prepared, part: str) -> list[str]:
-    found: list[str] = json.loads((store.folder / f"{part}.samples.json").read_text())["ids"]
-    return found

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from msam_bench.names import nearest
 
+from .avdigits import AV_DIGITS
+from .ave import AVE_EVENTS
 from .avmnist import AV_MNIST
 from .base import SPLITS, Dataset, Source, Split
 from .cremad import CREMA_D
@@ -21,13 +23,14 @@ from .modality import Modality
 from .regrouped import regrouped, split_name
 from .smartwatch import SMARTWATCH
 from .store import opened, prepared
+from .urfunny import UR_FUNNY
 
 __all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "names", "registered", "source"]
 
 
 def registered() -> dict[str, Source]:
     """Every data set that msam knows, by its name; the first one is the default."""
-    known: tuple[Source, ...] = (DIGITS6, SMARTWATCH, AV_MNIST, CREMA_D)
+    known: tuple[Source, ...] = (DIGITS6, SMARTWATCH, AV_DIGITS, AV_MNIST, CREMA_D, UR_FUNNY, AVE_EVENTS)
     return {source.name: source for source in known}
 
 

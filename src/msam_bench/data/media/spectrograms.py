@@ -1,8 +1,9 @@
-"""Pictures of sound: the three that the literature on CREMA-D, AVE and AV-MNIST uses.
+"""Pictures of sound: those of the literature on CREMA-D and AVE, and that of av-digits.
 
     log_magnitude(signal)                    # OGM-GE: STFT of 512 samples every 353, [257, frames]
     log_power(signal, rate)                  # PMR: windows of 512 samples that share 353, [257, frames]
     filterbank(signal, rate, bands=128)      # Kaldi's log-mel energies, 25 ms every 10 ms, [128, frames]
+    mel_decibels(signal, rate, 256, 200, 32) # decibels under the loudest point, [32, frames]
 
 All are computed in float64 and returned in float32, frequency from low to high along the first axis and time along the
 second.
@@ -88,9 +89,34 @@ def filterbank(signal: Tensor, rate: int = 16_000, bands: int = 128) -> Tensor:
     tapered = (frames - _PREEMPHASIS * before) * torch.hann_window(size, periodic=False, dtype=torch.float64)
     length = 2 ** math.ceil(math.log2(size))
     power = torch.fft.rfft(tapered, length).abs().square()
-    energies = power @ _mel_triangles(bands, length, rate).T
+    energies = power @ _mel_triangles(bands, length, rate, 20.0).T
     picture: Tensor = energies.clamp(min=_KALDI_FLOOR).log().T.float().contiguous()
     return picture
+
+
+def mel_decibels(signal: Tensor, rate: int, window: int, hop: int, bands: int, lowest: float = 50.0) -> Tensor:
+    """Mel energies in decibels under the loudest of the picture; frames are centred, silence is all zero.
+
+    Args:
+        signal: `[samples]`.
+        rate: Samples a second.
+        window: Samples of a Hann frame.
+        hop: Samples from one frame to the next.
+        bands: Triangles on the mel scale.
+        lowest: Hertz where the first triangle begins.
+
+    Returns:
+        `[bands, 1 + samples // hop]`, at most 0.
+    """
+    hann = torch.hann_window(window, dtype=torch.float64)
+    spectrum = torch.stft(
+        signal.double(), window, hop, window=hann, center=True, pad_mode="constant", return_complex=True
+    )
+    energies = _mel_triangles(bands, window, rate, lowest) @ spectrum.abs().square()
+    loudest = energies.max()
+    if loudest == 0:
+        return torch.zeros_like(energies).float()
+    return (10 * (energies / loudest).clamp(min=torch.finfo(torch.float64).tiny).log10()).float()
 
 
 def standardised(picture: Tensor) -> Tensor:
@@ -112,9 +138,9 @@ def _tukey(samples: int, share: float) -> Tensor:
     return 0.5 * (1 - torch.cos(math.pi * flank.clamp(max=1.0)))
 
 
-def _mel_triangles(bands: int, length: int, rate: int) -> Tensor:
+def _mel_triangles(bands: int, length: int, rate: int, lowest: float) -> Tensor:
     """Weights `[bands, length // 2 + 1]`: triangles of equal width and height 1 on the mel scale of Kaldi."""
-    low, high = _mel(torch.tensor([20.0, rate / 2], dtype=torch.float64)).tolist()
+    low, high = _mel(torch.tensor([lowest, rate / 2], dtype=torch.float64)).tolist()
     step = (high - low) / (bands + 1)
     left = low + step * torch.arange(bands, dtype=torch.float64)[:, None]
     mel = _mel(torch.arange(length // 2 + 1, dtype=torch.float64) * rate / length)

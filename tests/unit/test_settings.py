@@ -65,7 +65,5 @@ def test_a_set_under_a_name_of_its_own_has_the_settings_of_what_it_is(
 def test_an_encoder_for_a_modality_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('[encoders.adio]\nname = "mlp"\n')
     config = resolve("cremad", "late", "joint", tmp_path / "run.toml")
-    with pytest.raises(
-        ValueError, match="cremad has no modality 'adio' for an encoder: write 'audio'"
-    ):
+    with pytest.raises(ValueError, match="cremad has no modality 'adio' for an encoder: write 'audio'"):
         check_encoders(config, source("cremad").modalities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,14 @@ def test_last_selects_the_last_epoch(tmp_path: Path) -> None:
     assert record.summary["test_accuracy"] == record.summary["last_test_accuracy"]
 
 
-@pytest.mark.parametrize("method", ["joint", "msam:every=2:attribution.momentum=0.5"])
-@pytest.mark.parametrize("fusion", ["late", "early"])
+@pytest.mark.parametrize(
+    ("method", "fusion"),
+    [
+        *product(["joint", "msam:every=2:attribution.momentum=0.5"], ["late", "early"]),
+        ("looksam:every=3", "late"),  # these two remember gradients
+        ("f-sam", "late"),
+    ],
+)
 def test_a_run_stopped_after_any_epoch_resumes_to_the_same_bytes(tmp_path: Path, method: str, fusion: str) -> None:
     wanted = resolve("digits6", fusion, method, **SHORT)
     whole = outputs(fit.run(wanted, tmp_path / "whole").folder)

@@ -1,11 +1,13 @@
-"""Chooses the shipped settings of a data set on its validation split: the same number of trials for every method.
+"""Chooses the shipped settings of a data set on its validation split: seven trials for every method, none more.
 
     python scripts/tune.py --data digits6 --fusion late
 
-The learning rate is chosen for joint training and kept for all methods; then every sharpness-aware method gets the same
-grid of rho. A trial is the mean best validation accuracy over the tuning seeds, which no comparison uses by default;
-ties go to the lower validation loss. The test split is not looked at. Writes every trial to
-`docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/defaults/DATA.toml`.
+What is tried stands in `scripts/tuning.toml`. The learning rate is chosen for joint training and kept for every method
+that has a setting of its own. A trial is the mean best validation accuracy over the tuning seeds, which no comparison
+uses by default; ties go to the lower validation loss. The test split is not looked at. Runs are trained seed by seed,
+all methods of one seed first, and found again: stopped early, the same command with fewer `--seeds` gives an equal
+tuning all the same. Writes every trial to `docs/results/tuning-DATA-FUSION.csv` and prints what belongs into
+`src/msam_bench/defaults/DATA.toml`.
 """
 
 from __future__ import annotations
@@ -13,20 +15,25 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-from concurrent.futures import Future
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from functools import partial
 from math import inf
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from msam_bench.config import RunConfig, resolve
+from msam_bench.catalogue import EXTENSIONS
+from msam_bench.choosing import choose, refusal
+from msam_bench.config import OptimizerConfig, RunConfig, resolve
+from msam_bench.data import source
 from msam_bench.executor import processes, train
 from msam_bench.runs import Record
 
-RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
-RHOS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-METHODS = ("sam", "gnp", "msam", "msam-encoder")
+GRID = Path(__file__).with_name("tuning.toml")
 FIRST_SEED = 1000
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 def main() -> None:
@@ -34,35 +41,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="digits6")
     parser.add_argument("--fusion", default="late", choices=["late", "early"])
+    parser.add_argument("--methods", default="all", help="as `msam compare` takes them; joint is always tuned first")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=Path, default=Path("runs/tuning"))
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     asked = parser.parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + asked.seeds)
-    rates = [[resolve(asked.data, asked.fusion, "joint", seed=seed, lr=lr) for seed in seeds] for lr in RATES]
-    rows = trials(rates, asked.runs, asked.workers)
-    lr = float(str(best(rows)["lr"]))
-    grid = [
-        [resolve(asked.data, asked.fusion, f"{method}:rho={rho}", seed=seed, lr=lr) for seed in seeds]
-        for method in METHODS
-        for rho in RHOS
-    ]
-    rows += trials(grid, asked.runs, asked.workers)
+    at = partial(settings, asked.data, asked.fusion)
+    with processes(asked.workers) as executor:
+        rows = trials([[at("joint", trial, seed) for seed in seeds] for trial in grid("joint")], asked.runs, executor)
+        lr = best(rows)["lr"]
+        names = [name for name in suiting(asked.data, asked.fusion, asked.methods) if name != "joint"]
+        rest = [[at(name, {"lr": lr} | trial, seed) for seed in seeds] for name in names for trial in grid(name)]
+        rows += trials(rest, asked.runs, executor)
     write(rows, asked.output / f"tuning-{asked.data}-{asked.fusion}.csv")
     print(f"[run.optimizer]\nlr = {lr}\n")
-    for method in METHODS:
-        chosen = best([row for row in rows if row["method"] == method])
-        print(f"[{asked.fusion}.{method}]\nrho = {chosen['rho']}  # validation {chosen['valid_accuracy']:.4f}\n")
+    for name in names:
+        print("\n".join(chosen(name, asked.fusion, best([row for row in rows if row["method"] == name]), lr)) + "\n")
 
 
-def trials(groups: list[list[RunConfig]], root: Path, workers: int) -> list[Row]:
-    """One row a group of seeds."""
-    with processes(workers) as executor:
-        futures = [[executor.submit(train, config, root) for config in group] for group in groups]
-        return [
-            row(group, [finished(future) for future in found]) for group, found in zip(groups, futures, strict=True)
-        ]
+def grid(method: str) -> list[dict[str, Any]]:
+    """The trials of a method, those of what it extends for an extension."""
+    extended = {extension: name for name, extension in EXTENSIONS.items()}
+    lists = tomllib.loads(GRID.read_text())[extended.get(method, method)]
+    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+
+def settings(data: str, fusion: str, method: str, trial: dict[str, Any], seed: int) -> RunConfig:
+    """The run of a trial: what belongs to the optimizer goes there, the rest to the method."""
+    own = "".join(f":{key}={value}" for key, value in trial.items() if key not in OptimizerConfig.model_fields)
+    optimizer = {key: value for key, value in trial.items() if key in OptimizerConfig.model_fields}
+    return resolve(data, fusion, method + own, seed=seed, **optimizer)
+
+
+def suiting(data: str, fusion: str, methods: str) -> tuple[str, ...]:
+    """The methods that are tuned; those that do not suit are named."""
+    dataset = source(data).load(FIRST_SEED)
+    found = choose(methods, lambda name: refusal(resolve(data, fusion, name, seed=FIRST_SEED), dataset))
+    print("\n".join(found.notes))
+    return found.methods
+
+
+def trials(groups: list[list[RunConfig]], root: Path, executor: Executor) -> list[Row]:
+    """One row a group of seeds; the first seed of every group is trained before the second of any."""
+    by_seed = [config for configs in zip(*groups, strict=True) for config in configs]
+    futures = {config.identity: executor.submit(train, config, root) for config in by_seed}
+    return [row(group, [finished(futures[config.identity]) for config in group]) for group in groups]
 
 
 def finished(future: Future[Record]) -> Record | None:
@@ -83,7 +108,7 @@ def row(configs: list[RunConfig], records: list[Record | None]) -> Row:
         "fusion": first.fusion,
         "method": first.method.name,
         "lr": first.optimizer.lr,
-        "rho": first.method.params.get("rho", ""),
+        "arguments": first.method.model_copy(update={"name": ""}).text({})[1:],
         "seeds": len(configs),
         "valid_accuracy": fmean(summary["valid_accuracy"] for summary in summaries),
         "valid_loss": fmean(summary["valid_loss"] for summary in summaries),
@@ -92,7 +117,15 @@ def row(configs: list[RunConfig], records: list[Record | None]) -> Row:
 
 def best(rows: list[Row]) -> Row:
     """The trial with the highest validation accuracy, then the lowest validation loss."""
-    return max(rows, key=lambda row: (row["valid_accuracy"], -float(str(row["valid_loss"]))))
+    return max(rows, key=lambda row: (row["valid_accuracy"], -row["valid_loss"]))
+
+
+def chosen(method: str, fusion: str, row: Row, lr: float) -> Iterator[str]:
+    """The lines of the defaults that a trial stands for."""
+    yield f"[{fusion}.{method if '+' not in method else repr(method)}]  # validation {row['valid_accuracy']:.4f}"
+    yield from (" = ".join(part.split("=")) for part in row["arguments"].split(":") if part)
+    if row["lr"] != lr:
+        yield f"optimizer.lr = {row['lr']}"
 
 
 def write(rows: list[Row], path: Path) -> None:

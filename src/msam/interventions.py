@@ -162,6 +162,12 @@ def reinstated(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Non
             state[name].copy_(value)
 
 
+def told(tensor: Tensor, tell: Callable[[], None]) -> None:
+    """Calls `tell` each time a gradient arrives at a tensor of a graph; the hook goes with the graph."""
+    if tensor.requires_grad:
+        tensor.register_hook(lambda slope: tell())
+
+
 @contextmanager
 def captured(modules: Mapping[str, nn.Module], devices: Sequence[torch.device]) -> Iterator[Capture]:
     """Collects what each module returns in the forward passes inside, and the random state before and after it."""

@@ -34,12 +34,15 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "msam-shuffled-share": ("msam_bench.studies.controls:ShuffledShare", {}),
     "msam-gradient-share": ("msam_bench.studies.controls:GradientShare", {}),
     "ogm": ("msam:OGM", {}),
+    "ogm-pairwise": ("msam:OGM", {"extension": "pairwise-mean"}),
     "ogm-ge": ("msam:OGMGE", {}),
+    "ogm-ge-pairwise": ("msam:OGMGE", {"extension": "pairwise-mean"}),
     "agm": ("msam:AGM", {}),
     "cggm": ("msam:CGGM", {}),
     "mmpareto": ("msam:MMPareto", {}),
     "masam": ("msam:MASAM", {}),
     "pmr": ("msam:PMR", {}),
+    "pmr-mean-of-others": ("msam:PMR", {"extension": "mean-of-others"}),
     "mslr": ("msam:MSLR", {}),
     "mses": ("msam:MSES", {}),
     "g-blending": ("msam:GBlending", {}),
@@ -53,6 +56,12 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mbsd": ("msam:MBSD", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
+
+EXTENSIONS = {"ogm": "ogm-pairwise", "ogm-ge": "ogm-ge-pairwise", "pmr": "pmr-mean-of-others"}
+"""A method that its authors define for two modalities -> its extension to any number, which is the same for two."""
+
+CONTROLS = frozenset({"unimodal", "msam-random", "msam-weakest"})
+"""What answers a question about another method, and is no rival of it."""
 
 
 def build(config: MethodConfig, widths: Mapping[str, int], classes: int, value: str = "accuracy") -> Method:

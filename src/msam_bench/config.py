@@ -79,6 +79,8 @@ class RunConfig(Frozen):
         seed: of the split, the initial weights, the order of batches and dropout.
         fusion: late (linear on the concatenation) or early (maxout trunk).
         epochs: passes over the training split.
+        budget: what every method gets the same number of: `epochs`, or `gradients`, which are as many as joint training
+            makes in these epochs, so that a method with two a batch trains half as long.
         batch_size: samples a step.
         optimizer: the base optimizer.
         features: width of each encoder's output.
@@ -93,6 +95,7 @@ class RunConfig(Frozen):
     seed: int = Field(0, ge=0)
     fusion: Fusion = "late"
     epochs: int = Field(40, ge=1)
+    budget: Literal["epochs", "gradients"] = "epochs"
     batch_size: int = Field(32, ge=1)
     optimizer: OptimizerConfig = OptimizerConfig()
     features: int = Field(64, ge=1)
@@ -153,12 +156,11 @@ def resolve(data: str, fusion: str, method: str, file: Path | None = None, **set
     Raises:
         ValueError: an unknown key, a value out of range, or a file that is not TOML.
     """
-    values = _merged(defaults(data).get("run", {}), read_toml(file) if file else {}, _nested(settings))
-    values |= {
-        "data": data,
-        "fusion": fusion,
-        "method": _with_defaults(parse_method(method), data, fusion).model_dump(),
-    }
+    asked = parse_method(method)
+    own = {"optimizer": _tuned(data, fusion, asked.name).get("optimizer", {})}
+    values = _merged(defaults(data).get("run", {}), own, read_toml(file) if file else {}, _nested(settings))
+    params = {**tuned(data, fusion, asked.name), **asked.params}
+    values |= {"data": data, "fusion": fusion, "method": {"name": asked.name, "params": params}}
     return _sealed(validated(values))
 
 
@@ -182,7 +184,7 @@ def check_encoders(config: RunConfig, modalities: Iterable[str]) -> None:
 
 
 def defaults(data: str) -> dict[str, Any]:
-    """The shipped settings of a data set: `run`, and `late` and `early` with each method's tuned arguments.
+    """The shipped settings of a data set: `run`, and `late` and `early` with what was tuned for each method.
 
     A published data set that is prepared under a name of its own has the settings of what it is.
     """
@@ -207,8 +209,7 @@ def _published(data: str) -> str:
 
 def tuned(data: str, fusion: str, method: str) -> dict[str, Any]:
     """The arguments of a method that validation chose on a data set."""
-    found: dict[str, Any] = defaults(data).get(fusion, {}).get(method, {})
-    return found
+    return {key: value for key, value in _tuned(data, fusion, method).items() if key != "optimizer"}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -234,8 +235,9 @@ def _sealed(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"encoders": sealed})
 
 
-def _with_defaults(method: MethodConfig, data: str, fusion: str) -> MethodConfig:
-    return MethodConfig(name=method.name, params={**tuned(data, fusion, method.name), **method.params})
+def _tuned(data: str, fusion: str, method: str) -> dict[str, Any]:
+    found: dict[str, Any] = defaults(data).get(fusion, {}).get(method, {})
+    return found
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

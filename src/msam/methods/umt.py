@@ -104,6 +104,7 @@ class UMT(Method):
         teacher = self._teachers(objective)[modality]
         with objective.inspecting(), evaluation(teacher):
             taught = teacher(inputs[modality])
+        objective.counts.encoder_forwards[modality] += 1
         feature = live.features.get(modality)
         if feature is None or feature.shape != taught.shape:
             found = "none, as it is not called once" if feature is None else list(feature.shape)

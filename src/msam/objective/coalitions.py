@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from msam.coalition import Absent, absent_features
-from msam.interventions import evaluation, only, replayed, unrecorded
+from msam.interventions import evaluation, only, replayed, told, unrecorded
 from msam.objective.looking import expanded
 from msam.objective.passes import Part, Pass
 from msam.objective.training import Training
@@ -127,6 +127,8 @@ class Coalitions(Training):
     ) -> list[Tensor]:
         if in_evaluation or not live.features:
             present = self._encoded_again(inputs, live)
+            for name, feature in present.items():
+                told(feature, partial(self._count_encoder_backward, name))
         else:
             present = dict(live.features)
         replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))

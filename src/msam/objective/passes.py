@@ -189,6 +189,10 @@ class Passes(Ranks):
         self.counts.backwards += 1
         self.counts.encoder_backwards.update(reached)
 
+    def _count_encoder_backward(self, name: str) -> None:
+        """Counts a back-propagation into an encoder beside that of the same call into its first pass."""
+        self.counts.encoder_backwards[name] += 1
+
     def _count_gradients(self, reached: Gradients) -> None:
         """Counts a back-propagation if it went into the model, not only to its outputs."""
         if any(weight in reached for weight in self.bare.parameters()):

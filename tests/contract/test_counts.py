@@ -1,0 +1,90 @@
+"""What a run says it has cost is what happened: passes seen by hooks of PyTorch's own, beside those that are counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from contract.test_methods import cases, make
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from msam import MSES
+from zoo import NAMES, WIDTHS, batch, model
+
+ENCODERS = {width: name for name, width in zip(NAMES[:5], WIDTHS, strict=False)}
+"""What an encoder takes (and a teacher, which is like one) -> its modality."""
+
+
+class Watched(torch.autograd.Function):
+    """The identity, which says when a gradient comes by."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: Tensor, told: list[str], name: str) -> Tensor:
+        ctx.told, ctx.name = told, name
+        return layer.view_as(layer)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        ctx.told.append(ctx.name)
+        return slope, None, None
+
+
+class Watch:
+    """Forward passes of encoders, and calls of the autograd engine by what they reach."""
+
+    def __init__(self) -> None:
+        self.forwards: Counter[str] = Counter()
+        self.backwards: Counter[str] = Counter()
+        self.calls = 0
+        self.told: list[str] = []
+        self.weights: list[str] = []
+
+    def layer(self, module: nn.Module, arguments: Any, output: Any) -> Any:
+        if not isinstance(module, nn.Linear | nn.Sequential) or len(output) == 1:
+            return None
+        name = ENCODERS.get(arguments[0].shape[-1], "") if isinstance(module, nn.Sequential) else ""
+        self.forwards.update([name] if name else [])
+        return Watched.apply(output, self.told, name)
+
+    def engine(self, run: Any) -> Any:
+        def watched(*arguments: Any, **options: Any) -> Any:
+            self.told.clear()
+            self.weights.clear()
+            found = run(*arguments, **options)
+            self.backwards.update(filter(None, self.told))
+            self.calls += bool(self.told and self.weights)
+            return found
+
+        return watched
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    seen = Watch()
+    handle = register_module_forward_hook(seen.layer)
+    monkeypatch.setattr(torch.autograd, "backward", seen.engine(torch.autograd.backward))
+    monkeypatch.setattr(torch.autograd, "grad", seen.engine(torch.autograd.grad))
+    yield seen
+    handle.remove()
+
+
+@cases(2, 3)
+def test_every_pass_is_counted(name: str, count: int, fusion: str, watch: Watch) -> None:
+    method, net = MSES(patience=1) if name == "mses" else make(name, count), model(count, fusion)
+    backward = method.on(net, F.cross_entropy)
+    for weight in net.parameters():
+        weight.register_hook(lambda slope: watch.weights.append("weight"))
+    watch.__init__()  # type: ignore[misc]  # what making the method took is not training
+    for epoch in range(3):
+        for step in range(2):
+            backward(*batch(count, 12, seed=10 * epoch + step))
+        backward.next_epoch([batch(count, 24, seed=7)], [batch(count, 20, seed=8), batch(count, 20, seed=9)])
+    counts = backward.objective.counts
+    assert counts.encoder_forwards == watch.forwards
+    assert counts.encoder_backwards == watch.backwards
+    assert counts.backwards == watch.calls

@@ -1,13 +1,13 @@
 """Chooses the shipped settings of a data set on its validation split: seven trials for every method, none more.
 
-    python scripts/tune.py --data digits6 --fusion late
+    python scripts/tune.py --data digits6 --fusion late --seeds 3 --finalists 2
 
 What is tried stands in `scripts/tuning.toml`. The learning rate is chosen for joint training and kept for every method
-that has a setting of its own. A trial is the mean best validation accuracy over the tuning seeds, which no comparison
-uses by default; ties go to the lower validation loss. The test split is not looked at. Runs are trained seed by seed,
-all methods of one seed first, and found again: stopped early, the same command with fewer `--seeds` gives an equal
-tuning all the same. Writes every trial to `docs/results/tuning-DATA-FUSION.csv` and prints what belongs into
-`src/msam_bench/defaults/DATA.toml`.
+that has a setting of its own. All trials of a method are trained at the first tuning seed, and the best of them, as many
+as `--finalists`, at the others too; the best of these by the mean over all seeds is chosen. No comparison uses these
+seeds by default. Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test
+split is not looked at. Runs that are there already are found again. Writes every trial to
+`docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/defaults/DATA.toml`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import argparse
 import csv
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
-from functools import partial
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -34,6 +34,8 @@ from msam_bench.runs import Record
 GRID = Path(__file__).with_name("tuning.toml")
 FIRST_SEED = 1000
 Row = dict[str, Any]
+Trial = tuple[str, dict[str, Any]]
+"""A method and what is set."""
 
 
 def main() -> None:
@@ -42,23 +44,52 @@ def main() -> None:
     parser.add_argument("--data", default="digits6")
     parser.add_argument("--fusion", default="late", choices=["late", "early"])
     parser.add_argument("--methods", default="all", help="as `msam compare` takes them; joint is always tuned first")
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--finalists", type=int, default=2)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=Path, default=Path("runs/tuning"))
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     asked = parser.parse_args()
-    seeds = range(FIRST_SEED, FIRST_SEED + asked.seeds)
-    at = partial(settings, asked.data, asked.fusion)
+    names = [name for name in suiting(asked.data, asked.fusion, asked.methods) if name != "joint"]
     with processes(asked.workers) as executor:
-        rows = trials([[at("joint", trial, seed) for seed in seeds] for trial in grid("joint")], asked.runs, executor)
+        race = Race(asked.data, asked.fusion, asked.seeds, asked.finalists, asked.runs, executor)
+        rows = race.run([("joint", trial) for trial in grid("joint")])
         lr = best(rows)["lr"]
-        names = [name for name in suiting(asked.data, asked.fusion, asked.methods) if name != "joint"]
-        rest = [[at(name, {"lr": lr} | trial, seed) for seed in seeds] for name in names for trial in grid(name)]
-        rows += trials(rest, asked.runs, executor)
+        rows += race.run([(name, {"lr": lr} | trial) for name in names for trial in grid(name)])
     write(rows, asked.output / f"tuning-{asked.data}-{asked.fusion}.csv")
     print(f"[run.optimizer]\nlr = {lr}\n")
     for name in names:
-        print("\n".join(chosen(name, asked.fusion, best([row for row in rows if row["method"] == name]), lr)) + "\n")
+        print("\n".join(chosen(asked.fusion, best([row for row in rows if row["method"] == name]), lr)) + "\n")
+
+
+@dataclass(frozen=True)
+class Race:
+    """Trials of one data set and fusion: all at the first seed, the finalists of each method at every seed."""
+
+    data: str
+    fusion: str
+    seeds: int
+    finalists: int
+    root: Path
+    executor: Executor
+
+    def run(self, trials: Sequence[Trial]) -> list[Row]:
+        """One row a trial, in the order of the trials."""
+        rows = self.rows(trials, 1)
+        ranked = {name: [row for row in rows if row["method"] == name] for name, _ in trials}
+        last = [row for own in ranked.values() for row in sorted(own, key=merit)[-self.finalists :]]
+        places = [place for place, row in enumerate(rows) if row in last]
+        for place, row in zip(places, self.rows([trials[place] for place in places], self.seeds), strict=True):
+            rows[place] = row
+        return rows
+
+    def rows(self, trials: Sequence[Trial], seeds: int) -> list[Row]:
+        """One row a trial, over so many seeds; the first seed of every trial is trained before the second of any."""
+        numbers = range(FIRST_SEED, FIRST_SEED + seeds)
+        groups = [[settings(self.data, self.fusion, *trial, seed) for seed in numbers] for trial in trials]
+        by_seed = [config for configs in zip(*groups, strict=True) for config in configs]
+        futures = {config.identity: self.executor.submit(train, config, self.root) for config in by_seed}
+        return [row(group, [finished(futures[config.identity]) for config in group]) for group in groups]
 
 
 def grid(method: str) -> list[dict[str, Any]]:
@@ -81,13 +112,6 @@ def suiting(data: str, fusion: str, methods: str) -> tuple[str, ...]:
     found = choose(methods, lambda name: refusal(resolve(data, fusion, name, seed=FIRST_SEED), dataset))
     print("\n".join(found.notes))
     return found.methods
-
-
-def trials(groups: list[list[RunConfig]], root: Path, executor: Executor) -> list[Row]:
-    """One row a group of seeds; the first seed of every group is trained before the second of any."""
-    by_seed = [config for configs in zip(*groups, strict=True) for config in configs]
-    futures = {config.identity: executor.submit(train, config, root) for config in by_seed}
-    return [row(group, [finished(futures[config.identity]) for config in group]) for group in groups]
 
 
 def finished(future: Future[Record]) -> Record | None:
@@ -115,14 +139,20 @@ def row(configs: list[RunConfig], records: list[Record | None]) -> Row:
     }
 
 
+def merit(row: Row) -> tuple[float, float]:
+    """What orders trials: validation accuracy, then validation loss."""
+    return row["valid_accuracy"], -row["valid_loss"]
+
+
 def best(rows: list[Row]) -> Row:
-    """The trial with the highest validation accuracy, then the lowest validation loss."""
-    return max(rows, key=lambda row: (row["valid_accuracy"], -row["valid_loss"]))
+    """The best trial of those at the most seeds."""
+    return max(rows, key=lambda row: (row["seeds"], *merit(row)))
 
 
-def chosen(method: str, fusion: str, row: Row, lr: float) -> Iterator[str]:
+def chosen(fusion: str, row: Row, lr: float) -> Iterator[str]:
     """The lines of the defaults that a trial stands for."""
-    yield f"[{fusion}.{method if '+' not in method else repr(method)}]  # validation {row['valid_accuracy']:.4f}"
+    method = row["method"] if "+" not in row["method"] else f'"{row["method"]}"'
+    yield f"[{fusion}.{method}]  # validation {row['valid_accuracy']:.4f}"
     yield from (" = ".join(part.split("=")) for part in row["arguments"].split(":") if part)
     if row["lr"] != lr:
         yield f"optimizer.lr = {row['lr']}"

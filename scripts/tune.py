@@ -3,9 +3,9 @@
     python scripts/tune.py --data digits6 --fusion late --seeds 3 --finalists 2
 
 What is tried stands in `scripts/tuning.toml`. The learning rate is chosen for joint training and kept for every method
-that has a setting of its own. All trials of a method are trained at the first tuning seed, and the best of them, as many
-as `--finalists`, at the others too; the best of these by the mean over all seeds is chosen. No comparison uses these
-seeds by default. Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test
+that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a method are trained at the
+first tuning seed, and the best of them, as many as `--finalists`, at the others too; the best of these by the mean over
+all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials` takes every other. Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test
 split is not looked at. Runs that are there already are found again. Writes every trial to
 `docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/defaults/DATA.toml`.
 """
@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--data", default="digits6")
     parser.add_argument("--fusion", default="late", choices=["late", "early"])
     parser.add_argument("--methods", default="all", help="as `msam compare` takes them; joint is always tuned first")
+    parser.add_argument("--lr", type=float, help="learning rate of all methods with a setting of their own")
+    parser.add_argument("--trials", type=int, default=7, choices=[3, 4, 7])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--finalists", type=int, default=2)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -53,9 +55,9 @@ def main() -> None:
     names = [name for name in suiting(asked.data, asked.fusion, asked.methods) if name != "joint"]
     with processes(asked.workers) as executor:
         race = Race(asked.data, asked.fusion, asked.seeds, asked.finalists, asked.runs, executor)
-        rows = race.run([("joint", trial) for trial in grid("joint")])
-        lr = best(rows)["lr"]
-        rows += race.run([(name, {"lr": lr} | trial) for name in names for trial in grid(name)])
+        rows = race.run([("joint", trial) for trial in grid("joint", asked.trials)])
+        lr = asked.lr or best(rows)["lr"]
+        rows += race.run([(name, {"lr": lr} | trial) for name in names for trial in grid(name, asked.trials)])
     write(rows, asked.output / f"tuning-{asked.data}-{asked.fusion}.csv")
     print(f"[run.optimizer]\nlr = {lr}\n")
     for name in names:
@@ -92,11 +94,12 @@ class Race:
         return [row(group, [finished(futures[config.identity]) for config in group]) for group in groups]
 
 
-def grid(method: str) -> list[dict[str, Any]]:
-    """The trials of a method, those of what it extends for an extension."""
+def grid(method: str, count: int = 7) -> list[dict[str, Any]]:
+    """The trials of a method, those of what it extends for an extension; every other of them if there are to be fewer."""
     extended = {extension: name for name, extension in EXTENSIONS.items()}
     lists = tomllib.loads(GRID.read_text())[extended.get(method, method)]
-    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+    trials = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+    return trials if count == len(trials) else trials[::2][:count]
 
 
 def settings(data: str, fusion: str, method: str, trial: dict[str, Any], seed: int) -> RunConfig:

@@ -102,9 +102,10 @@ def _state(futures: dict[Future[runs.Record], RunConfig], root: Path) -> State:
 
 
 def _epochs(root: Path, config: RunConfig) -> int:
-    """Epochs of a run that is being trained, from the lines of its metrics."""
+    """Epochs of a run that is being trained, from the lines of its metrics, at most those of its configuration."""
     with suppress(OSError):
-        return max(0, (runs.folder_of(root, config) / "metrics.csv").read_bytes().count(b"\n") - 1)
+        lines = (runs.folder_of(root, config) / "metrics.csv").read_bytes().count(b"\n")
+        return min(max(0, lines - 1), config.epochs)
     return 0
 
 

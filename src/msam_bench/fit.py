@@ -30,6 +30,7 @@ from msam.sets import moved
 from msam.types import Inputs
 
 from . import checkpoint, data, runs
+from .budget import Budget, Cost
 from .catalogue import build
 from .config import MethodConfig, RunConfig
 from .epoch import Epoch
@@ -113,28 +114,30 @@ class _Run:
         parameters = [*model.parameters(), *method.parameters()]
         fabric = ranks.fabric
         self.model, self.optimizer = fabric.setup(model, _optimizer(config, parameters))
-        self.scheduler = _scheduler(config, self.optimizer)
         self.method = method
         self.backward: Backward = method.on(
             self.model, self.score.criterion, backward=fabric.backward, context=fabric.autocast
         )
+        self.cost = Cost(self.backward.objective)
+        batches = len(self._chunks(torch.arange(len(self.dataset.splits["train"]))))
+        self.budget = Budget(config, batches, self.cost)
+        self.scheduler = self.budget.scheduler(self.optimizer)
         if ranks.rank:
             torch.manual_seed(config.seed + 1_000_003 * ranks.rank)  # dropout masks of its own
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {"score": (-math.inf, -math.inf), "epoch": 0, "model": {}, "method": {}}
         self.dominance: dict[str, Any] = {"last": None, "switches": 0, "pairs": 0}
-        self.cost = {"gradients": 0, "forwards": 0}
         self.rows: list[dict[str, float]] = []
         self.watch = Watch(self.dataset.modalities, self._apart(), getattr(method, "rho", None) == 0)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
     def train(self, progress: Callable[[int], None], warn: Callable[[str], None]) -> runs.Record:
-        """All epochs that are left, then the test."""
+        """All epochs that the budget has left, then the test."""
         self._resume()
         self._write("running")
         saved = time.monotonic()
-        while self.epoch < self.config.epochs:
+        while not self.budget.over(self.epoch):
             row = self._train_epoch()
             self.rows.append(row)
             if self.ranks.first:
@@ -144,29 +147,28 @@ class _Run:
                 saved = time.monotonic()
             for text in self.watch.look(self.rows):
                 warn(text)
-            progress(self.epoch)
+            progress(self.budget.epochs(self.epoch))
         self._save()
         self._finish()
         return self.ranks.told(lambda: runs.read(self.folder))
 
     def _train_epoch(self) -> dict[str, float]:
-        """One pass over the training split, and a look at both splits in evaluation mode."""
+        """One pass over the training split, if the budget lasts, and a look at both splits in evaluation mode."""
         started = time.monotonic()
         self.model.train()
-        seen, counts = Epoch(self.dominance), self.backward.objective.counts
-        forwards, backwards = counts.forwards, counts.backwards
+        seen = Epoch(self.dominance)
         for inputs, target in self._shuffled("train"):
             outcome = self.backward(inputs, target)
             self.optimizer.step()
             self.optimizer.zero_grad()
             seen.add(outcome, len(target))
+            if self.budget.spent:
+                break
         self.ranks.share_buffers(self.model)
-        self.backward.next_epoch(*(_Again(self._whole, split) for split in ("train", "valid")))
+        self.backward.next_epoch(*(_Again(self._batches, split) for split in ("train", "valid")))
         rate = float(self.scheduler.get_last_lr()[0])
         self.scheduler.step()
         self.epoch += 1
-        self.cost["gradients"] += counts.backwards - backwards
-        self.cost["forwards"] += counts.forwards - forwards
         shown = self.ranks.averaged({"train_loss": seen.loss, **seen.notes()}, seen.samples)
         self._check_finite(shown["train_loss"])
         self.seconds += time.monotonic() - started
@@ -211,17 +213,23 @@ class _Run:
             )
 
     def _shuffled(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        """This rank's part of batches shuffled by the seed and the epoch alone.
-
-        A last batch of a single sample (a rank) joins the one before.
-        """
-        part, size = self.dataset.splits[split], self.config.batch_size
+        """This rank's part of batches shuffled by the seed and the epoch alone."""
+        part = self.dataset.splits[split]
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(part), generator=generator)
-        chunks = list(torch.split(order, size))
+        chunks = self._chunks(torch.randperm(len(part), generator=generator))
+        return self._taken(part, map(self.ranks.part, chunks))
+
+    def _chunks(self, order: Tensor) -> list[Tensor]:
+        """Batches of samples; a last one of a single sample (a rank) joins the one before."""
+        chunks = list(torch.split(order, self.config.batch_size))
         if len(chunks) > 1 and len(chunks[-1]) < 2 * self.ranks.count:
             chunks[-2:] = [torch.cat(chunks[-2:])]
-        return self._taken(part, map(self.ranks.part, chunks))
+        return chunks
+
+    def _batches(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
+        """A split in order, in batches of the size that is trained on, so that a pass counts alike."""
+        part, size = self.dataset.splits[split], self.config.batch_size
+        return self._taken(part, (slice(start, start + size) for start in range(0, len(part), size)))
 
     def _whole(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
         return self._strided(split, 0, 1)
@@ -288,7 +296,7 @@ class _Run:
 
     def _finish(self) -> None:
         """Tests the last weights, then the selected ones; the test split is opened here and nowhere else."""
-        last, count = self._evaluate("test")[0], len(self.dataset.modalities)
+        cost, last, count = self.cost.shown(), self._evaluate("test")[0], len(self.dataset.modalities)
         self.model.load_state_dict(self.best["model"])
         self.method.load_state_dict(self.best["method"])
         train, valid, test = (self._evaluate(split) for split in data.SPLITS)
@@ -304,7 +312,7 @@ class _Run:
             "coalitions": self._coalitions("test", lattice(count) if count <= _EXACT else extremes(count)),
             "contributions": self._contributions("test"),
             "switching": self.dominance["switches"] / self.dominance["pairs"] if self.dominance["pairs"] else None,
-            **self.cost,
+            **cost,
         }
         self._keep(self.folder / "best.ckpt", {"model": self.best["model"], "method": self.best["method"]})
         self._write("finished", summary=summary)
@@ -323,7 +331,7 @@ class _Run:
             "random": self.ranks.gathered(torch.get_rng_state()),
             "best": self.best,
             "dominance": self.dominance,
-            "cost": self.cost,
+            "cost": self.cost.state(),
         }
 
     def _due(self, saved: float) -> bool:
@@ -358,7 +366,7 @@ class _Run:
             if self.ranks.rank < len(state["random"]):
                 torch.set_rng_state(state["random"][self.ranks.rank].clone())  # torch reads a view from its start
             self.epoch, self.best, self.dominance = state["epoch"], state["best"], state["dominance"]
-            self.cost = state["cost"]
+            self.cost.resume(state["cost"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(self._refused(f"in {self.last.name}", str(error).partition("\n")[0])) from None
         self.rows = rows[: self.epoch]
@@ -410,14 +418,3 @@ def _optimizer(config: RunConfig, parameters: list[nn.Parameter]) -> torch.optim
         return torch.optim.SGD(parameters, asked.lr, momentum=asked.momentum, weight_decay=asked.weight_decay)
     kind = torch.optim.Adam if asked.name == "adam" else torch.optim.AdamW
     return kind(parameters, asked.lr, weight_decay=asked.weight_decay)
-
-
-def _scheduler(config: RunConfig, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    asked = config.optimizer
-    if asked.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
-    if asked.schedule == "inverse-sqrt":
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: (epoch + 1) ** -0.5)
-    if asked.schedule == "step":
-        return torch.optim.lr_scheduler.StepLR(optimizer, asked.step_epochs)
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)

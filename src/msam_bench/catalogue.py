@@ -51,13 +51,19 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "reconboost": ("msam:ReconBoost", {}),
     "umt": ("msam:UMT", {}),
     "opm": ("msam:OPM", {}),
+    "opm-pairwise": ("msam:OPM", {"extension": "pairwise-mean"}),
     "cml": ("msam:CML", {}),
     "lfm": ("msam:LFM", {}),
     "mbsd": ("msam:MBSD", {}),
 }
 """Name -> class, and the arguments that the name stands for."""
 
-EXTENSIONS = {"ogm": "ogm-pairwise", "ogm-ge": "ogm-ge-pairwise", "pmr": "pmr-mean-of-others"}
+EXTENSIONS = {
+    "ogm": "ogm-pairwise",
+    "ogm-ge": "ogm-ge-pairwise",
+    "pmr": "pmr-mean-of-others",
+    "opm": "opm-pairwise",
+}
 """A method that its authors define for two modalities -> its extension to any number, which is the same for two."""
 
 CONTROLS = frozenset({"unimodal", "msam-random", "msam-weakest"})

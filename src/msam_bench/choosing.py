@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .data import Dataset
 
 ALL = "all"
+_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,15 @@ def choose(text: str, refusal: Callable[[str], str | None]) -> Choice:
 
 
 def refusal(config: RunConfig, dataset: Dataset) -> str | None:
-    """Why a run's method cannot be trained on its data with its fusion, in a sentence; None if it can."""
-    import torch.nn.functional as F
-
-    from msam import Objective
-
+    """Why a run's method cannot be trained on its data with its fusion, in a sentence; None if a few samples could."""
     from .catalogue import build
     from .restore import model_of
+    from .scoring import scoring
 
-    widths, classes = dict.fromkeys(dataset.modalities, config.features), len(dataset.classes)
+    score = scoring(dataset)
     try:
-        build(config.method, widths, classes).check(Objective(model_of(config, dataset), F.cross_entropy))
+        method = build(config.method, config.widths(dataset.modalities), dataset.outputs, score.value)
+        method.on(model_of(config, dataset), score.criterion)(*dataset.splits["train"].take(slice(_SAMPLES)))
     except ValueError as error:
         return str(error)
     return None

@@ -9,7 +9,7 @@ beside it. The parts lie in `msam_bench.reporting`.
     write_report(records, Path("results"), "msam compare")  # results/report.html, table.md, table.csv, figures/
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msam_bench.files import write_whole
@@ -23,7 +23,7 @@ from msam_bench.reporting.table import Table
 __all__ = ["Record", "Table", "compare", "write_report"]
 
 
-def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
+def write_report(records: Iterable[Record], path: Path, command: str, notes: Sequence[str] = ()) -> Path:
     """Writes `report.html`, `table.md`, `table.csv` and `figures/*` into a folder and gives the path of the page.
 
     Each file appears whole or not at all, and nothing is written when the runs cannot be compared.
@@ -32,12 +32,13 @@ def write_report(records: Iterable[Record], path: Path, command: str) -> Path:
         records: Finished runs of one data set, one for each method and seed.
         path: The folder, created where it does not exist.
         command: The command that reproduces the runs, shown as it is.
+        notes: As `compare`.
 
     Raises:
         ValueError: As `compare`, and if `path` is not a folder.
     """
     records = list(records)
-    table = compare(records)
+    table = compare(records, notes=notes)
     groups = grouped(records, table.reference, table.second)
     figures = draw(groups, table)
     page = render(groups, table, figures, command)

@@ -51,6 +51,26 @@ def test_compare_prints_the_table_a_sentence_and_the_report(
     assert len(list((place / "runs").glob("*/run.json"))) == 8
 
 
+def test_all_methods_that_suit_are_compared_and_the_others_are_named(tmp_path: Path) -> None:
+    asked = ("--methods", "all,sam:rho=0.3", "--fusion", "early", "--seeds", "1", "--budget", "gradients")
+    result = msam("compare", *asked, "--epochs", "1", "--batch-size", "100", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    table = (tmp_path / "reports/digits6-early/table.md").read_text()
+    page = (tmp_path / "reports/digits6-early/report.html").read_text()
+    for said in (
+        "mla is left out: MLA needs a model with an additive fusion (such as LateFusion)",
+        "pmr-mean-of-others stands for pmr: PMR compares two modalities, found 6",
+    ):
+        assert all(said in text for text in (result.stdout, table, page))
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table.splitlines() if line.startswith("| ")}
+    assert {"joint", "sam", "sam:rho=0.3", "agm", "mmpareto", "pmr-mean-of-others"} < set(rows)
+    assert not {"pmr", "mla", "ogm", "unimodal", "msam-random"} & set(rows)
+    assert "nan" not in table.lower()
+    place = rows["method"].index("gradients")
+    assert {rows[name][place] for name in ("joint", "sam", "mmpareto")} == {"2"}  # two batches of a hundred
+    assert len(list((tmp_path / "runs").iterdir())) == len(rows) - 2
+
+
 def test_compare_again_trains_nothing_and_report_rebuilds_the_same_table(
     compared: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:

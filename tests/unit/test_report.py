@@ -141,7 +141,8 @@ def test_table_has_a_row_a_method_and_a_column_a_modality():
     assert (table.reference, table.second, table.seeds) == ("joint", "sam", (0, 1, 2, 3, 4, 5))
     assert table.header == (
         "method", "n", "test %", "SD", "to joint [95 %]", "p (joint)", "to sam [95 %]", "p (sam)", "tau",
-        "fou %", "fac %", "kar %", "pix %", "zer %", "mor %", "gradients", "seconds",
+        "fou %", "fac %", "kar %", "pix %", "zer %", "mor %",
+        "gradients", "forwards", "backwards", "encoder passes", "seconds",
     )  # fmt: skip
     assert all(len(cells) == len(table.header) for cells in table.cells)
     assert table.rows[0].to_reference is None
@@ -162,7 +163,8 @@ def test_table_values_by_hand():
     assert sam[:4] == ("sam", "2", "93.00", "0.00")
     assert sam[4].startswith("+2.00 [-10.7")  # Student's t, two pairs
     assert sam[5] == "0.5"
-    assert sam[-2:] == ("420", f"{sum(r.timing['seconds'] for r in records[2:]) / 2:.1f}")
+    assert sam[-5:-1] == ("420", "420", "–", "–")  # a run of before these were counted
+    assert sam[-1] == f"{sum(r.timing['seconds'] for r in records[2:]) / 2:.1f}"
 
 
 def test_verdict_says_what_six_seeds_and_four_comparisons_cannot_show():
@@ -215,6 +217,11 @@ def test_settings_that_differ_apart_from_the_method_are_said():
         "Besides the method, these settings differ between methods: epochs.",
     )
     assert compare(runs()).notes == ()
+    equal = [replace(r, config=r.config | {"budget": "gradients"}) for r in runs(["joint", "sam"])]
+    assert compare(equal, notes=["umt is left out."]).notes == (
+        "umt is left out.",
+        "Every method was given the same number of gradients, not of epochs.",
+    )
 
 
 def test_caption_says_test_family_and_strata():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Parameter
 
+from .screen import console
+
 if TYPE_CHECKING:
+    from msam_bench.choosing import Choice
     from msam_bench.config import RunConfig
 
 METHODS = "joint,sam,gnp,msam,msam-encoder"
@@ -21,6 +26,8 @@ class Settings:
 
     epochs: int | None = None
     "Passes over the training split."
+    budget: Literal["epochs", "gradients"] | None = None
+    "What all methods get the same number of: epochs, or the gradients that joint training makes in these epochs."
     batch_size: int | None = None
     "Samples a step."
     optimizer: Literal["sgd", "adam", "adamw"] | None = None
@@ -43,12 +50,25 @@ class Settings:
     "A TOML file with any of these settings."
 
 
-def planned(data: str, fusion: str, methods: str, seeds: int, first_seed: int, settings: Settings) -> list[RunConfig]:
+def chosen(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:
+    """The methods of a list, with `all` standing for every one that suits the data and the fusion; says which do not."""
+    from msam_bench.choosing import choose, refusal
+    from msam_bench.data import source
+
+    whole = cache(lambda: source(data).load(seed))
+    found = choose(methods, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
+    for note in found.notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    return found
+
+
+def planned(
+    data: str, fusion: str, methods: Sequence[str], seeds: int, first_seed: int, settings: Settings
+) -> list[RunConfig]:
     """The runs of a comparison, seed by seed."""
-    names = [name for name in methods.split(",") if name.strip()]
-    check_positive(seeds=seeds, methods=len(names))
+    check_positive(seeds=seeds, methods=len(methods))
     numbers = range(first_seed, first_seed + seeds)
-    return [resolved(data, fusion, name, seed, settings) for seed in numbers for name in names]
+    return [resolved(data, fusion, name, seed, settings) for seed in numbers for name in methods]
 
 
 def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:

@@ -8,7 +8,7 @@ from typing import Literal
 from .app import app
 from .jobs import train_all, train_here
 from .screen import command, console, line, show_table
-from .settings import METHODS, Settings, planned, resolved
+from .settings import METHODS, Settings, chosen, planned, resolved
 
 
 @app.command
@@ -28,7 +28,8 @@ def compare(
 
     Args:
         data: Name of a data set (see `msam data list`), or path of a prepared one.
-        methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1.
+        methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1. All is every
+            method that suits the data and the fusion.
         seeds: Number of paired seeds; a seed draws the split, the initial weights and the batches.
         first_seed: The first of them.
         fusion: Late (linear on the concatenated features) or early (a maxout trunk).
@@ -41,11 +42,12 @@ def compare(
     from msam_bench.report import compare as tabulate
     from msam_bench.report import write_report
 
-    records = train_all(planned(data, fusion, methods, seeds, first_seed, settings), runs, workers)
+    choice = chosen(data, fusion, methods, first_seed, settings)
+    records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers)
     folder = report or Path("reports") / f"{stem(data)}-{fusion}"
-    table = tabulate(records)
+    table = tabulate(records, notes=choice.notes)
     show_table(table)
-    page = write_report(records, folder, command())
+    page = write_report(records, folder, command(), choice.notes)
     console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
 
 

@@ -14,7 +14,9 @@ from msam_bench.reporting.wording import caption, notes_on, overall_verdict, set
 from msam_bench.statistics import Comparison, against, summarise
 
 
-def compare(records: Iterable[Record], reference: str = "joint", second: str = "sam") -> Table:
+def compare(
+    records: Iterable[Record], reference: str = "joint", second: str = "sam", notes: Sequence[str] = ()
+) -> Table:
     """Compares methods over paired seeds.
 
     Args:
@@ -22,6 +24,7 @@ def compare(records: Iterable[Record], reference: str = "joint", second: str = "
         reference: Label that every method is compared with; the first method where no run has it. Its row comes first,
             that of `second` next, the others in the order of the records.
         second: Label of a second reference, left out where no run has it.
+        notes: What else a reader must know, such as which methods could not be trained.
 
     Raises:
         ValueError: If there is no run, runs are of different data, or a run is there twice or without its accuracy.
@@ -44,7 +47,7 @@ def compare(records: Iterable[Record], reference: str = "joint", second: str = "
         second=other,
         verdict=overall_verdict(values, first, other, to_first, to_other),
         caption=caption(found, bool(folds)),
-        notes=(*notes_on(groups, values, reference, first), *settings_note(groups), *watched(groups)),
+        notes=(*notes, *notes_on(groups, values, reference, first), *settings_note(groups), *watched(groups)),
     )
 
 
@@ -65,6 +68,9 @@ def _row(
         tau=_mean(runs, "tau"),
         alone={modality: average(own.get(modality) for own in coalitions) for modality in modalities},
         gradients=_mean(runs, "gradients"),
+        forwards=_mean(runs, "forwards"),
+        backwards=_mean(runs, "backwards"),
+        encoder_passes=_mean(runs, "encoder_passes"),
         seconds=average(run.timing.get("seconds") for run in runs),
         train_accuracy=_mean(runs, "train_accuracy"),
         last_accuracy=_mean(runs, "last_test_accuracy"),

@@ -15,6 +15,10 @@ from msam_bench.reporting.cells import NOTHING, difference, number
 from msam_bench.statistics import Comparison, Summary, p_text
 
 
+PASSES = ("gradients", "forwards", "backwards", "encoder_passes")
+"""What is counted of a run: gradients of all encoders, passes of the model, back-propagations, passes of the encoders."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One method of the table; accuracies between 0 and 1, None where nothing was recorded."""
@@ -27,6 +31,9 @@ class Row:
     tau: float | None
     alone: Mapping[str, float | None]
     gradients: float | None
+    forwards: float | None
+    backwards: float | None
+    encoder_passes: float | None
     seconds: float | None
     train_accuracy: float | None
     last_accuracy: float | None
@@ -70,7 +77,7 @@ class Table:
             *(_difference_columns(self.second, lambda row: row.to_second) if self.second else ()),
             Column("", "tau", "tau", lambda row: number(row.tau, digits=3)),
             *(_alone_column(modality) for modality in self.modalities),
-            Column("cost of a run", "gradients", "gradients", lambda row: number(row.gradients, digits=0)),
+            *(_cost_column(name) for name in PASSES),
             Column("cost of a run", "seconds", "seconds", lambda row: number(row.seconds, digits=1)),
         ]
         return tuple(shown)
@@ -105,8 +112,8 @@ class Table:
             **_comparison_values("second", self.second or "", row.to_second),
             "tau": row.tau,
             **{f"alone_{modality}": row.alone.get(modality) for modality in self.modalities},
-            **{key: getattr(row, key) for key in ("gradients", "seconds", "train_accuracy", "last_accuracy", "epoch")},
-            "switching": row.switching,
+            **{key: getattr(row, key) for key in (*PASSES, "seconds")},
+            **{key: getattr(row, key) for key in ("train_accuracy", "last_accuracy", "epoch", "switching")},
         }
 
 
@@ -121,6 +128,11 @@ def _difference_columns(name: str, of: Callable[[Row], Comparison | None]) -> tu
 def _alone_column(modality: str) -> Column:
     text: Callable[[Row], str] = lambda row: number(row.alone.get(modality), 100, 1)  # noqa: E731
     return Column("accuracy of each modality alone, %", modality, f"{modality} %", text)
+
+
+def _cost_column(name: str) -> Column:
+    title = name.replace("_", " ")
+    return Column("cost of a run", title, title, lambda row: number(getattr(row, name), digits=0))
 
 
 def _comparison_values(place: str, name: str, comparison: Comparison | None) -> dict[str, Any]:

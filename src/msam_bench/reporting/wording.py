@@ -75,11 +75,14 @@ def _shows(run: Record, key: str) -> bool:
 
 
 def settings_note(groups: Groups) -> list[str]:
-    """Says which settings differ between methods apart from the method itself."""
+    """Says what the methods were given alike, if not epochs, and which settings differ apart from the method itself."""
+    notes = []
+    if settings(groups)[0].get("budget") == "gradients":
+        notes.append("Every method was given the same number of gradients, not of epochs.")
     differing = [key for key in settings(groups)[1] if key != "method" and not key.startswith("method.")]
-    if not differing:
-        return []
-    return [f"Besides the method, these settings differ between methods: {words(differing)}."]
+    if differing:
+        notes.append(f"Besides the method, these settings differ between methods: {words(differing)}.")
+    return notes
 
 
 def caption(found: Sequence[Comparison], folds: bool) -> str:
@@ -87,7 +90,9 @@ def caption(found: Sequence[Comparison], folds: bool) -> str:
     parts = [
         "Test accuracy in evaluation mode at the epoch selected on validation data; mean and standard deviation over n "
         "seeds. tau: |train - test| / test at that epoch. A modality's own column: test accuracy when only that "
-        "modality is present. Gradients: gradient evaluations of a run; seconds: wall-clock time of a run."
+        "modality is present. Cost, counted while a run trains: gradients, which are back-propagations through all encoders "
+        "(one through some of them is a part of one); forwards of the whole model; backwards, back-propagations of any "
+        "kind; encoder passes, forwards of all encoders, alone or in the model; seconds: wall-clock time."
     ]
     if found:
         sizes = sorted({c.family for c in found})

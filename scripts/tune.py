@@ -5,9 +5,10 @@
 What is tried stands in `scripts/tuning.toml`. The learning rate is chosen for joint training and kept for every method
 that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a method are trained at the
 first tuning seed, and the best of them, as many as `--finalists`, at the others too; the best of these by the mean over
-all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials` takes every other. Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test
-split is not looked at. Runs that are there already are found again. Writes every trial to
-`docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/defaults/DATA.toml`.
+all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials` takes every other.
+Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test split is not looked
+at. Runs that are there already are found again. Writes every trial to `docs/results/tuning-DATA-FUSION.csv` and prints
+what belongs into `src/msam_bench/defaults/DATA.toml`.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Race:
 
 
 def grid(method: str, count: int = 7) -> list[dict[str, Any]]:
-    """The trials of a method, those of what it extends for an extension; every other of them if there are to be fewer."""
+    """The trials of a method, an extension's being those of what it extends; every other if there are to be fewer."""
     extended = {extension: name for name, extension in EXTENSIONS.items()}
     lists = tomllib.loads(GRID.read_text())[extended.get(method, method)]
     trials = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]

@@ -165,7 +165,7 @@ def reinstated(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Non
 def told(tensor: Tensor, tell: Callable[[], None]) -> None:
     """Calls `tell` each time a gradient arrives at a tensor of a graph; the hook goes with the graph."""
     if tensor.requires_grad:
-        tensor.register_hook(lambda slope: tell())
+        tensor.register_hook(lambda slope: tell())  # type: ignore[no-untyped-call]  # as torch has it
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How long a run trains, and how its learning rate falls until then: by epochs, or by gradients, counted as they happen.
+"""How long a run trains, and how its learning rate falls until then: by epochs, or by gradients that are counted.
 
     cost = Cost(objective)
     budget = Budget(config, batches=7, cost=cost)

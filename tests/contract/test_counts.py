@@ -1,4 +1,4 @@
-"""What a run says it has cost is what happened: passes seen by hooks of PyTorch's own, beside those that are counted."""
+"""What a run says it has cost is what happened: passes seen by PyTorch's own hooks, beside those that are counted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from contract.test_methods import cases, make
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from contract.test_methods import cases, make
 from msam import MSES
 from zoo import NAMES, WIDTHS, batch, model
 

@@ -16,7 +16,7 @@ def refusals(data: str, fusion: str) -> dict[str, str | None]:
 
 
 def test_named_methods_are_taken_once_in_their_order_and_nothing_is_asked() -> None:
-    found = choose(" gnp,sam:rho=0.3,,gnp ,joint", lambda name: pytest.fail(name))
+    found = choose(" gnp,sam:rho=0.3,,gnp ,joint", pytest.fail)
     assert found.methods == ("gnp", "sam:rho=0.3", "joint")
     assert found.notes == ()
 

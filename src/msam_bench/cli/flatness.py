@@ -9,7 +9,7 @@ from typing import Literal
 from .app import app, study_app
 from .jobs import pool, train_all
 from .screen import command, console, counting, line
-from .settings import METHODS, Settings, chosen, planned
+from .settings import METHODS, Settings, chosen_methods, planned
 
 
 @app.command
@@ -92,7 +92,7 @@ def study_flatness(
     from msam_bench.flatness.surfaces import Grid, chosen, surfaces
     from msam_bench.names import stem
 
-    choice = chosen(data, fusion, methods, first_seed, settings)
+    choice = chosen_methods(data, fusion, methods, first_seed, settings)
     records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers)
     plan = Plan(samples=samples, rho=rho)
     with counting("runs measured") as watch, pool(workers, len(records)) as executor:

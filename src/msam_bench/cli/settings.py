@@ -50,8 +50,8 @@ class Settings:
     "A TOML file with any of these settings."
 
 
-def chosen(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:
-    """The methods of a list, with `all` standing for every one that suits the data and the fusion; says which do not."""
+def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:
+    """The methods of a list, `all` standing for every one that suits the data and the fusion; says which do not."""
     from msam_bench.choosing import choose, refusal
     from msam_bench.data import source
 

@@ -8,7 +8,7 @@ from typing import Literal
 from .app import app
 from .jobs import train_all, train_here
 from .screen import command, console, line, show_table
-from .settings import METHODS, Settings, chosen, planned, resolved
+from .settings import METHODS, Settings, chosen_methods, planned, resolved
 
 
 @app.command
@@ -42,7 +42,7 @@ def compare(
     from msam_bench.report import compare as tabulate
     from msam_bench.report import write_report
 
-    choice = chosen(data, fusion, methods, first_seed, settings)
+    choice = chosen_methods(data, fusion, methods, first_seed, settings)
     records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers)
     folder = report or Path("reports") / f"{stem(data)}-{fusion}"
     table = tabulate(records, notes=choice.notes)

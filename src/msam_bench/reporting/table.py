@@ -14,9 +14,8 @@ from msam_bench.files import csv_text
 from msam_bench.reporting.cells import NOTHING, difference, number
 from msam_bench.statistics import Comparison, Summary, p_text
 
-
 PASSES = ("gradients", "forwards", "backwards", "encoder_passes")
-"""What is counted of a run: gradients of all encoders, passes of the model, back-propagations, passes of the encoders."""
+"""What is counted of a run: gradients of all encoders, passes of the model, back-propagations, encoder passes."""
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def caption(found: Sequence[Comparison], folds: bool) -> str:
     parts = [
         "Test accuracy in evaluation mode at the epoch selected on validation data; mean and standard deviation over n "
         "seeds. tau: |train - test| / test at that epoch. A modality's own column: test accuracy when only that "
-        "modality is present. Cost, counted while a run trains: gradients, which are back-propagations through all encoders "
-        "(one through some of them is a part of one); forwards of the whole model; backwards, back-propagations of any "
+        "modality is present. Cost, counted while a run trains: gradients, back-propagations through all encoders (one "
+        "through some of them is a part of one); forwards of the whole model; backwards, back-propagations of any "
         "kind; encoder passes, forwards of all encoders, alone or in the model; seconds: wall-clock time."
     ]
     if found:

@@ -56,22 +56,39 @@ def train(config: RunConfig, root: Path) -> runs.Record:
 
 
 def train_all(
-    configs: Sequence[RunConfig], root: Path, executor: Executor, watch: Callable[[State], None] = lambda state: None
+    configs: Sequence[RunConfig],
+    root: Path,
+    executor: Executor,
+    watch: Callable[[State], None] = lambda state: None,
+    diverged: list[RunConfig] | None = None,
 ) -> list[runs.Record]:
     """Trains, continues or finds every run; the records come in the order of the configurations.
+
+    Args:
+        configs: what to train.
+        root: the folder of all runs.
+        executor: where.
+        watch: told how far they are, several times a second.
+        diverged: takes the runs that diverged, which then have no record; the first ends everything if None.
 
     Raises:
         ValueError: the first error of a run; those not yet begun are not begun.
     """
     futures = {executor.submit(train, config, root): config for config in configs}
+    lost: set[Future[runs.Record]] = set()
     with _stopping(executor):
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
             for future in done:
-                future.result()
+                if diverged is not None and isinstance(future.exception(), runs.Diverged):
+                    lost.add(future)
+                else:
+                    future.result()
             watch(_state(futures, root))
-    return [future.result() for future in futures]
+    if diverged is not None:
+        diverged += [futures[future] for future in futures if future in lost]
+    return [future.result() for future in futures if future not in lost]
 
 
 def in_order(futures: Sequence[Future[R]], executor: Executor, watch: Callable[[int, int], None]) -> list[R]:

@@ -200,7 +200,7 @@ class _Run:
         if not math.isfinite(loss):
             message = f"The training loss became {loss} in epoch {self.epoch} of {self.folder.name}; lower lr or rho."
             self._write("failed", error=message)
-            raise ValueError(message)
+            raise runs.Diverged(message)
 
     # ---- data -----------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ from msam_bench.reporting.page import draw, render
 from msam_bench.reporting.pictures import pictures
 from msam_bench.reporting.record import Record
 from msam_bench.reporting.table import Table
+from msam_bench.reporting.wording import divergences
 
-__all__ = ["Record", "Table", "compare", "write_report"]
+__all__ = ["Record", "Table", "compare", "divergences", "write_report"]
 
 
 def write_report(records: Iterable[Record], path: Path, command: str, notes: Sequence[str] = ()) -> Path:

@@ -34,6 +34,10 @@ FILES = ("run.json", "metrics.csv", "last.ckpt", "best.ckpt")
 """What a run writes."""
 
 
+class Diverged(ValueError):
+    """A run whose loss was no longer finite; its settings are too bold for its data, which is a result as well."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One run as its folder holds it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from msam_bench import checkpoint, fit, runs
 from msam_bench.config import RunConfig, resolve
 from msam_bench.data import source
+from msam_bench.executor import train_all
 from zoo import same
 
 SHORT = {"epochs": 3, "batch_size": 64}
@@ -166,3 +168,13 @@ def test_the_selected_epoch_is_kept_whole_also_the_method(tmp_path: Path) -> Non
     shorter = fit.run(config("mmpareto", epochs=6, lr=0.2, select="last"), tmp_path)
     whole = checkpoint.load(shorter.folder / "last.ckpt")
     assert same(whole["best"]["method"], whole["method"])
+
+
+def test_a_run_that_diverges_is_set_aside_where_that_is_wanted_and_ends_everything_elsewhere(tmp_path: Path) -> None:
+    well, badly = config("joint", epochs=1), config("joint", epochs=1, lr=1e20, seed=1)
+    lost: list[RunConfig] = []
+    with ThreadPoolExecutor(1) as executor:
+        records = train_all([badly, well], tmp_path, executor, diverged=lost)
+        assert (lost, [record.seed for record in records]) == ([badly], [0])
+        with pytest.raises(runs.Diverged, match="The training loss became"):
+            train_all([badly, well], tmp_path, executor)

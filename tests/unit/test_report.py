@@ -11,11 +11,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from msam_bench import report
-from msam_bench.report import compare, write_report
+from msam_bench.report import compare, divergences, write_report
 from msam_bench.reporting import charts, pictures, vega
 from msam_bench.reporting.charts import curves, modalities
 
@@ -455,3 +456,11 @@ class TestPictures:
         assert "currentColor" not in svg
         assert all(word in svg for word in ("joint", "msam", figure.title, "Epoch"))
         assert figure.spec["width"] == "container"  # the page's own stays as it was
+
+
+def test_runs_that_diverged_are_said():
+    lost = [SimpleNamespace(label="a", seed=1), SimpleNamespace(label="b", seed=0), SimpleNamespace(label="b", seed=1)]
+    assert divergences(lost, seeds=2) == [
+        "a diverged at seed 1 and is compared without, in its favour.",
+        "b diverged in every run and has no row; lower its strength or its learning rate.",
+    ]

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from msam_bench.runs import Record
 
 
-def train_all(configs: list[RunConfig], root: Path, workers: int | None) -> list[Record]:
-    """Trains, continues or finds every run, in processes."""
+def train_all(
+    configs: list[RunConfig], root: Path, workers: int | None, diverged: list[RunConfig] | None = None
+) -> list[Record]:
+    """Trains, continues or finds every run, in processes; what becomes of those that diverge: see `executor`."""
     from msam_bench.executor import train_all as submit
 
     with progress(len(configs)) as watch, pool(workers, len(configs)) as executor:
-        return submit(configs, root, executor, watch)
+        return submit(configs, root, executor, watch, diverged)
 
 
 def pool(workers: int | None, jobs: int) -> ProcessPoolExecutor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .app import app
 from .jobs import train_all, train_here
 from .screen import command, console, line, show_table
 from .settings import METHODS, Settings, chosen_methods, planned, resolved
+
+if TYPE_CHECKING:
+    from msam_bench.config import RunConfig
 
 
 @app.command
@@ -40,14 +43,18 @@ def compare(
     """
     from msam_bench.names import stem
     from msam_bench.report import compare as tabulate
-    from msam_bench.report import write_report
+    from msam_bench.report import divergences, write_report
 
     choice = chosen_methods(data, fusion, methods, first_seed, settings)
-    records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers)
+    diverged: list[RunConfig] = []
+    records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers, diverged)
+    notes = (*choice.notes, *divergences(diverged, seeds))
+    if not records:
+        raise ValueError(" ".join(notes))
     folder = report or Path("reports") / f"{stem(data)}-{fusion}"
-    table = tabulate(records, notes=choice.notes)
+    table = tabulate(records, notes=notes)
     show_table(table)
-    page = write_report(records, folder, command(), choice.notes)
+    page = write_report(records, folder, command(), notes)
     console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
 
 

@@ -5,8 +5,9 @@ notes_on(groups, values, "joint", "joint")                 # seeds that were lef
 caption(comparisons, folds=False)                          # test, family and interval
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from msam_bench.config import RunConfig
 from msam_bench.reporting.record import Groups, Record
 from msam_bench.reporting.settings import settings
 from msam_bench.statistics import FLIPS, RESAMPLES, Comparison, best_method, powerless, summarise, verdict, words
@@ -72,6 +73,24 @@ def watched(groups: Groups) -> list[str]:
 
 def _shows(run: Record, key: str) -> bool:
     return any(found.partition("/")[0] == key for found in getattr(run, "warnings", {}))
+
+
+def divergences(runs: Iterable[RunConfig], seeds: int) -> list[str]:
+    """Says of each method in how many runs its loss was no longer finite.
+
+    Args:
+        runs: those that diverged.
+        seeds: how many runs each method was to have.
+    """
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        found.setdefault(run.label, []).append(str(run.seed))
+    return [
+        f"{label} diverged in every run and has no row; lower its strength or its learning rate."
+        if len(own) == seeds
+        else f"{label} diverged at seed {words(own)} and is compared without, in its favour."
+        for label, own in found.items()
+    ]
 
 
 def settings_note(groups: Groups) -> list[str]:

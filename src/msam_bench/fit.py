@@ -261,10 +261,14 @@ class _Run:
         return self.score.worth(self.dataset.splits[split].target)
 
     def _coalitions(self, split: str, masks: Tensor) -> dict[str, float]:
-        """The score of each coalition, by the names of its modalities."""
-        counter = CoalitionAccuracy(self.dataset.modalities, masks, self._worth(split))
-        for inputs, target in self._whole(split):
-            counter.update(self.backward.objective.coalition_logits(inputs, masks, "zero-input"), target)
+        """The score of each coalition, by the names of its modalities; not counted."""
+        counter, objective = (
+            CoalitionAccuracy(self.dataset.modalities, masks, self._worth(split)),
+            self.backward.objective,
+        )
+        with objective.uncounted():
+            for inputs, target in self._whole(split):
+                counter.update(objective.coalition_logits(inputs, masks, "zero-input"), target)
         return counter.compute()
 
     def _alone(self, split: str) -> dict[str, float]:

@@ -12,6 +12,7 @@ from msam import SAM
 from msam_bench import fit
 from msam_bench.budget import Budget, Cost, part_of_rate
 from msam_bench.config import OptimizerConfig, RunConfig, resolve
+from msam_bench.reporting.table import PASSES
 from zoo import batch, model
 
 BATCHES = 4  # 200 samples, 64 a batch
@@ -39,6 +40,14 @@ def test_every_method_gets_the_gradients_of_joint_training(
     assert 3 * BATCHES <= record.summary["gradients"] + 1e-9 < 3 * BATCHES + each
     assert len(record.metrics) == epochs
     assert record.config["budget"] == "gradients"
+
+
+def test_what_only_measures_is_not_counted(tmp_path: Path) -> None:
+    for name in ("fou", "fac", "kar", "pix", "zer", "mor"):  # then every epoch of joint training looks at each alone
+        trained(tmp_path, f"unimodal:modality={name}", epochs=1)
+    record = trained(tmp_path, "joint", epochs=1)
+    assert "alone/fou" in record.metrics[0]
+    assert record.summary | dict.fromkeys(PASSES, BATCHES) == record.summary
 
 
 def test_a_method_that_has_stopped_to_train_ends(tmp_path: Path) -> None:
@@ -85,7 +94,14 @@ def test_the_rate_of_a_two_pass_method_falls_as_far_in_half_the_epochs(tmp_path:
 
 @pytest.mark.parametrize(
     ("schedule", "progress", "expected"),
-    [("constant", 0.9, 1.0), ("cosine", 0.5, 0.5), ("step", 0.69, 1.0), ("step", 0.7, 0.1), ("step", 1.0, 0.1)],
+    [
+        ("constant", 0.9, 1.0),
+        ("cosine", 0.5, 0.5),
+        ("step", 0.69, 1.0),
+        ("step", 0.7, 0.1),
+        ("step", 1.0, 0.1),
+        ("inverse-sqrt", 0.3, 0.5),
+    ],
 )
 def test_what_is_left_of_the_rate(schedule: Any, progress: float, expected: float) -> None:
     asked = OptimizerConfig(schedule=schedule, step_epochs=7)

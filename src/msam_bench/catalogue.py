@@ -66,7 +66,16 @@ EXTENSIONS = {
 }
 """A method that its authors define for two modalities -> its extension to any number, which is the same for two."""
 
-CONTROLS = frozenset({"unimodal", "msam-random", "msam-weakest"})
+CONTROLS = frozenset(
+    {
+        "unimodal",
+        "msam-random",
+        "msam-weakest",
+        "msam-mean-share",
+        "msam-shuffled-share",
+        "msam-gradient-share",
+    }
+)
 """What answers a question about another method, and is no rival of it."""
 
 

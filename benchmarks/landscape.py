@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from models import CLASSES, resnet18
 from torch import Tensor, nn
 
 from msam import FusionModel, LateFusion, Objective
@@ -33,7 +34,6 @@ from msam.sharpness import (
     trace,
 )
 
-CLASSES = 6
 BLOCKS = ("image", "audio", "fusion")
 
 
@@ -44,33 +44,6 @@ class Sizes:
     samples: int
     side: int
     batch: int
-
-
-class Block(nn.Module):
-    """Two convolutions and a shortcut (He et al. 2016, arXiv 1512.03385)."""
-
-    def __init__(self, width: int, out: int, stride: int) -> None:
-        super().__init__()
-        first = [nn.Conv2d(width, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
-        self.body = nn.Sequential(*first, nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
-        projection = [nn.Conv2d(width, out, 1, stride, bias=False), nn.BatchNorm2d(out)]
-        self.short = nn.Sequential(*(projection if stride > 1 or width != out else []))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, width, side, side]` to `[batch, out, side / stride, side / stride]`."""
-        return F.relu(self.body(x) + self.short(x))
-
-
-def resnet18() -> nn.Module:
-    """Images `[batch, 3, side, side]` to features `[batch, 512]`."""
-    widths = (64, 64, 128, 256, 512)
-    stages = [
-        block
-        for i in range(4)
-        for block in (Block(widths[i], widths[i + 1], 1 if i == 0 else 2), Block(widths[i + 1], widths[i + 1], 1))
-    ]
-    stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def build(sizes: Sizes) -> tuple[Objective, list[tuple[dict[str, Tensor], Tensor]]]:

@@ -1,0 +1,118 @@
+"""Steps that are not msam's, to stand beside its own: another package's SAM, the usual two-step SAM, M-SAM to the letter.
+
+Each takes a model, a batch and whether to compile nothing else, and returns one training step with SGD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pytorch_optimizer import SAM as PackagedSAM
+from torch import Tensor, nn
+
+from msam.attribution import exact
+from msam_bench.overhead import Step
+
+SGD = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
+RHO = 0.05
+Batch = tuple[dict[str, Tensor], Tensor]
+Loss = Callable[[], Tensor]
+
+
+def packaged_sam(model: nn.Module, batch: Batch) -> Step:
+    """SAM of pytorch_optimizer, used as its documentation says."""
+    optimizer = PackagedSAM(model.parameters(), torch.optim.SGD, rho=RHO, **SGD)
+    loss = _loss(model, batch)
+
+    def step() -> None:
+        loss().backward()
+        optimizer.first_step(zero_grad=True)
+        loss().backward()
+        optimizer.second_step(zero_grad=True)
+
+    return step
+
+
+def two_step_sam(model: nn.Module, batch: Batch) -> Step:
+    """SAM as it is mostly written: climb parameter by parameter, keep the old values, put them back, step."""
+    optimizer = torch.optim.SGD(model.parameters(), **SGD)
+    loss = _loss(model, batch)
+
+    def step() -> None:
+        loss().backward()
+        kept = _climb([w for w in model.parameters() if w.grad is not None])
+        optimizer.zero_grad()
+        loss().backward()
+        for weight, value in kept.items():
+            weight.data = value
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def literal_msam(model: Any, batch: Batch) -> Step:
+    """Algorithm 1 of M-SAM line by line: masked forward passes for Shapley, a backward for each part, one up there."""
+    optimizer = torch.optim.SGD(model.parameters(), **SGD)
+    loss = _loss(model, batch)
+    weights = list(model.parameters())
+
+    def step() -> None:
+        share = _share(model, batch)
+        whole = loss()
+        (share * whole).backward(retain_graph=True)
+        dominant = [weight.grad.clone() for weight in weights]
+        optimizer.zero_grad()
+        ((1 - share) * whole).backward()
+        others = [weight.grad.clone() for weight in weights]
+        for weight, gradient in zip(weights, dominant, strict=True):
+            weight.grad = gradient
+        kept = _climb(weights)
+        optimizer.zero_grad()
+        (share * loss()).backward()
+        for weight, other in zip(weights, others, strict=True):
+            weight.data = kept[weight]
+            weight.grad += other
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _loss(model: nn.Module, batch: Batch) -> Loss:
+    inputs, target = batch
+    return lambda: F.cross_entropy(model(inputs), target)
+
+
+def _climb(weights: list[Tensor]) -> dict[Tensor, Tensor]:
+    """Adds `rho g / |g|`; returns what the weights were."""
+    norm = torch.stack([weight.grad.norm() for weight in weights]).norm()
+    kept = {}
+    with torch.no_grad():
+        for weight in weights:
+            kept[weight] = weight.data.clone()
+            weight.add_(weight.grad * (RHO / (norm + 1e-12)))
+    return kept
+
+
+def _share(model: nn.Module, batch: Batch) -> Tensor:
+    """The dominant modality's share, each coalition a forward pass of the whole model on inputs of zeros."""
+    inputs, target = batch
+    design = exact(len(inputs))
+    model.eval()
+    with torch.no_grad():
+        accuracies = [
+            (model(_masked(inputs, mask)).argmax(1) == target).double().mean() for mask in design.masks.tolist()
+        ]
+    model.train()
+    values = (design.weights @ torch.stack(accuracies)).clamp(min=0)
+    total = values.sum()
+    return (values.max() / total if total > 0 else torch.tensor(1 / len(inputs))).float()
+
+
+def _masked(inputs: dict[str, Tensor], mask: list[bool]) -> dict[str, Tensor]:
+    members = zip(inputs.items(), mask, strict=True)
+    return {name: tensor if present else torch.zeros_like(tensor) for (name, tensor), present in members}

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from models import CLASSES, resnet18
+from models import CLASSES
 from torch import Tensor, nn
 
 from msam import FusionModel, LateFusion, Objective
@@ -33,6 +33,7 @@ from msam.sharpness import (
     top_eigenvalues,
     trace,
 )
+from msam_bench.backbones.resnet import ResNet18
 
 BLOCKS = ("image", "audio", "fusion")
 
@@ -50,7 +51,7 @@ def build(sizes: Sizes) -> tuple[Objective, list[tuple[dict[str, Tensor], Tensor
     """A fresh model and its batches."""
     torch.manual_seed(0)
     audio = nn.Sequential(nn.Linear(40, 64), nn.ReLU())
-    model = FusionModel({"image": resnet18(), "audio": audio}, LateFusion({"image": 512, "audio": 64}, CLASSES))
+    model = FusionModel({"image": ResNet18(), "audio": audio}, LateFusion({"image": 512, "audio": 64}, CLASSES))
     count, shape = sizes.samples, (3, sizes.side, sizes.side)
     target = torch.arange(count) % CLASSES
     image = torch.randn(count, *shape) + 0.3 * torch.randn(CLASSES, *shape)[target]

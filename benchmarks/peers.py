@@ -1,6 +1,7 @@
-"""Steps that are not msam's, to stand beside its own: another package's SAM, the usual two-step SAM, M-SAM to the letter.
+"""Steps that are not msam's, to stand beside its own.
 
-Each takes a model, a batch and whether to compile nothing else, and returns one training step with SGD.
+Another package's SAM, the two-step SAM that is mostly written, and M-SAM to the letter. Each takes a model and a batch
+and returns one training step with SGD.
 """
 
 from __future__ import annotations

@@ -67,17 +67,12 @@ def antithetic(orders: Sequence[Sequence[int]]) -> Design:
     Unbiased for uniformly drawn orders, and exact for games whose interactions are between pairs at most, because a
     pair's interaction falls to one of its members in an order and to the other in the reverse.
     """
-    paths = [list(path) for order in orders for path in (order, order[::-1])]
-    count = len(paths[0])
-    masks = torch.zeros(len(paths), count, count, dtype=torch.bool)
-    weights = torch.zeros(count, len(paths), count, dtype=torch.float64)
-    for row, path in enumerate(paths):
-        for step, player in enumerate(path):
-            masks[row, step:, player] = True
-            weights[player, row, step] += 1 / len(paths)
-            if step:
-                weights[player, row, step - 1] -= 1 / len(paths)
-    return Design(masks.flatten(0, 1), weights.flatten(1))
+    paths = torch.tensor([list(path) for order in orders for path in (order, order[::-1])])
+    place = paths.argsort(1)[:, None]  # of each player in each path: [paths, 1, players]
+    step = torch.arange(paths.shape[1])[:, None]
+    masks = place <= step
+    gains = ((place == step).double() - (place == step + 1).double()) / len(paths)
+    return Design(masks.flatten(0, 1), gains.flatten(0, 1).T.contiguous())
 
 
 # ---- value functions: (logits [coalitions, batch, classes], target [batch]) -> [coalitions] -------------------------
@@ -111,7 +106,8 @@ def r2(outputs: Tensor, target: Tensor) -> Tensor:
 def _log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     """Per sample; targets that a criterion ignores (negative ones) may stand for any class."""
     chosen = _classes(logits, target).clamp(min=0).expand(logits.shape[:-1]).unsqueeze(-1)
-    return logits.to(_precision(logits)).log_softmax(-1).gather(-1, chosen).squeeze(-1)
+    logits = logits.to(_precision(logits))
+    return logits.gather(-1, chosen).squeeze(-1) - logits.logsumexp(-1)
 
 
 def _precision(tensor: Tensor) -> torch.dtype:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from msam.walk import modules
+
 RandomState = dict[torch.device, Tensor]
 """State of the random generators that a forward pass may draw from: the CPU's and one per accelerator in use."""
 
@@ -24,7 +26,7 @@ RandomState = dict[torch.device, Tensor]
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for every submodule; afterwards each has the flag it had (frozen ones stay frozen)."""
-    flags = [(module, module.training) for module in model.modules()]
+    flags = [(module, module.training) for module in modules(model)]
     for module, training in flags:
         if training:
             module.training = False
@@ -50,7 +52,7 @@ def unrecorded(model: nn.Module) -> Iterator[None]:
     Normalisation layers in evaluation mode write nothing and are passed over. Buffers are written past autograd
     (`.data`): a graph made before that has saved one finds it as it was.
     """
-    writing = [module for module in model.modules() if module.training or not isinstance(module, _NormBase)]
+    writing = [module for module in modules(model) if module.training or not isinstance(module, _NormBase)]
     found = [(module._buffers, name, buffer) for module in writing for name, buffer in module._buffers.items()]
     values = [buffer.data for _, _, buffer in found if buffer is not None and _writable(buffer)]
     saved = [torch.empty_like(value) for value in values]
@@ -79,23 +81,33 @@ def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 @contextmanager
-def perturbed(weights: Sequence[Tensor], epsilon: Sequence[Tensor]) -> Iterator[None]:
-    """Weights plus epsilon. Restored by copying back: subtracting epsilon would move some weights by a rounding.
+def perturbed(weights: Sequence[Tensor], direction: Sequence[Tensor], length: float | Tensor = 1.0) -> Iterator[None]:
+    """Weights plus `length * direction`. Restored by copying back: subtracting would move some by a rounding.
 
     An autocast around the whole step keeps casts of the weights, which would hide the perturbation; it forgets them.
+    The direction is let go of once it has been added: a gradient that serves as one can be dropped inside.
     """
     saved = [weight.detach().clone() for weight in weights]
     torch.clear_autocast_cache()
     try:
         if saved:
             with torch.no_grad():
-                torch._foreach_add_(list(weights), list(epsilon))
+                _add(list(weights), list(direction), length)
+        del direction
         yield
     finally:
         if saved:
             with torch.no_grad():
                 torch._foreach_copy_(list(weights), saved)
         torch.clear_autocast_cache()
+
+
+def _add(weights: list[Tensor], direction: list[Tensor], length: float | Tensor) -> None:
+    """In one sweep, without a tensor for the product; on the device, without reading the length."""
+    if isinstance(length, Tensor):
+        torch._foreach_addcmul_(weights, direction, [length] * len(weights))
+    else:
+        torch._foreach_add_(weights, direction, alpha=length)
 
 
 @contextmanager
@@ -149,7 +161,10 @@ class Aside:
 
 
 def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
-    """Multiplies each `.grad` in place; weights without one are passed over."""
+    """Multiplies each `.grad` in place; weights without one are passed over. The number 0 lets go of the gradients."""
+    if not isinstance(factor, Tensor) and factor == 0:
+        for weight in weights:
+            weight.grad = None
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     if gradients:
         torch._foreach_mul_(gradients, factor)

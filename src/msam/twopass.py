@@ -1,12 +1,14 @@
 """The two-pass step that every sharpness-aware method shares.
 
     with first_pass(objective, inputs, target) as step:            # g(theta) in .grad
-        epsilon = ball(step.gradients(), rho)
-        second = step.again(epsilon, weight)                       # (1 - weight) g(theta) + weight g(theta + epsilon)
+        second = step.again(ascend, weight)                        # (1 - weight) g(theta) + weight g(theta + epsilon)
+
+with `ascend(weights, gradients)` saying what epsilon is, such as `lambda _, gradients: steepest(gradients, rho)`.
 
 The mixture is made in place: the first gradient is scaled where it lies and the second pass accumulates onto it, so
-no gradient is copied and one synchronised backward ends the step. Both passes see the same loss scale, so gradient
-scaling needs nothing. If anything raises, weights and gradients are what they were.
+no gradient is copied and one synchronised backward ends the step. With `weight=1` the first gradient is let go of
+before the second pass. Both passes see the same loss scale, so gradient scaling needs nothing. If anything raises,
+weights and gradients are what they were.
 
 In data-parallel training each rank climbs by the gradient of its own samples (m-sharpness); `synchronised` makes all of
 them climb by the gradient of the whole batch, for one more reduction of gradients a pass.
@@ -19,12 +21,13 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from msam.ascent import Climb
 from msam.interventions import Aside, perturbed, scale_gradients
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
 
-Ascend = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
-"""(weights, gradients) -> epsilon, one tensor each."""
+Ascend = Callable[[list[Tensor], list[Tensor]], Climb]
+"""(weights, gradients) -> what is added to the weights."""
 
 
 class TwoPass:
@@ -48,24 +51,22 @@ class TwoPass:
         found = [weight.grad for weight in self.weights(among) if weight.grad is not None]
         return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in found]
 
-    def again(self, epsilon: Sequence[Tensor], weight: float | Tensor) -> Pass:
+    def again(self, ascend: Ascend, weight: float | Tensor) -> Pass:
         """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""
         block = self.weights()
-        scale_gradients(block, 1 - weight)
-        self.earlier.rejoin()
-        with perturbed(block, epsilon):
+        with perturbed(block, *ascend(block, self.gradients())):
+            scale_gradients(block, 1 - weight)
+            self.earlier.rejoin()
             return self.objective.again(self.first, self.inputs, self.target, weight)
 
-    def again_within(
-        self, modality: str, among: Sequence[Tensor], epsilon: Sequence[Tensor], weight: float | Tensor
-    ) -> Pass:
+    def again_within(self, modality: str, among: Sequence[Tensor], ascend: Ascend, weight: float | Tensor) -> Pass:
         """One modality's block moves and mixes; every other parameter keeps its gradient at theta."""
         block = self.weights(among)
         if not block:
             self.finish()
             return self.first
-        scale_gradients(block, 1 - weight)
-        with perturbed(block, epsilon):
+        with perturbed(block, *ascend(block, self.gradients(block))):
+            scale_gradients(block, 1 - weight)
             second = self.objective.again_within(modality, block, self.first, self.inputs, self.target, weight)
         self.finish()
         return second
@@ -77,7 +78,7 @@ class TwoPass:
             self.objective.descend_along(*arguments, local=True)
             self._synchronise()
             block = self.weights()
-            epsilon = ascend(block, self.gradients())
+            epsilon = ascend(block, self.gradients()).epsilon
             scale_gradients(block, -weight)
         self.earlier.rejoin()
         with perturbed(block, epsilon):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.ascent import ball
+from msam.ascent import steepest
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
 from msam.twopass import TwoPass, first_pass
@@ -64,7 +64,7 @@ class AESAM(Method):
         with first_pass(objective, inputs, target) as step:
             climbs = self.sharp(step)
             if climbs:
-                second = step.again(ball(step.gradients(), self.rho), weight=1.0)
+                second = step.again(lambda _, gradients: steepest(gradients, self.rho), weight=1.0)
             else:
                 step.finish()
         record = {"sharpness": second.loss - step.first.loss} if climbs else {}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from msam.ascent import ball
+from msam.ascent import steepest
 from msam.memory import mean_of_ranks, noted, recalled
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective
@@ -65,7 +65,7 @@ class FSAM(Method):
         if self.rho == 0:
             return objective.descend(inputs, target).outcome()
         with first_pass(objective, inputs, target) as step:
-            second = step.again(ball(self.noise(step), self.rho), weight=1.0)
+            second = step.again(lambda *_: steepest(self.noise(step), self.rho), weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 
     def noise(self, step: TwoPass) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msam.ascent import ball
+from msam.ascent import steepest
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
 from msam.twopass import first_pass
@@ -35,5 +35,5 @@ class GNP(Method):
         if self.rho == 0 or self.alpha == 0:
             return objective.descend(inputs, target).outcome()
         with first_pass(objective, inputs, target, self.sync_perturbation) as step:
-            second = step.again(ball(step.gradients(), self.rho), self.alpha)
+            second = step.again(lambda _, gradients: steepest(gradients, self.rho), self.alpha)
         return step.first.outcome(sharpness=second.loss - step.first.loss)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from msam.ascent import ball, scaled_ball
+from msam.ascent import Climb, scaled_steepest, steepest
 from msam.attribution import Shapley
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
@@ -105,14 +105,13 @@ class MSAM(Method):
 
     def loss_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """`u = v_d g(theta + epsilon) + (1 - v_d) g(theta)`, all parameters."""
-        return step.again(self._ascend(step.weights(), step.gradients()), self._share(contributions))
+        return step.again(self._ascend, self._share(contributions))
 
     def encoder_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """The same mixture inside the dominant modality's block, `g(theta)` elsewhere."""
         modality = contributions.dominant
-        block = step.weights(step.objective.parameters(modality, head=self.scope == "encoder+head"))
-        epsilon = self._ascend(block, step.gradients(block))
-        return step.again_within(modality, block, epsilon, self._share(contributions))
+        block = step.objective.parameters(modality, head=self.scope == "encoder+head")
+        return step.again_within(modality, block, self._ascend, self._share(contributions))
 
     def shapley_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """`u = g(theta) - g_d(theta) + g_d(theta + epsilon_d)`, the split taking the place of the share."""
@@ -123,8 +122,8 @@ class MSAM(Method):
     def _share(self, contributions: Contributions) -> float | Tensor:
         return contributions.shares[contributions.index] if self.weight == "share" else self.weight
 
-    def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-        return scaled_ball(weights, gradients, self.rho, 0.01) if self.adaptive else ball(gradients, self.rho)
+    def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Climb:
+        return scaled_steepest(weights, gradients, self.rho, 0.01) if self.adaptive else steepest(gradients, self.rho)
 
     def _contributions(self, step: TwoPass) -> Contributions:
         found: Contributions = self.attribution(step.objective, step.inputs, step.target, step.first.features)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msam.ascent import ball, scaled_ball
+from msam.ascent import Climb, scaled_steepest, steepest
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.twopass import TwoPass, first_pass
+from msam.twopass import first_pass
 from msam.types import Inputs, Outcome
 
 
@@ -34,12 +34,12 @@ class SAM(Method):
         if self.rho == 0:
             return objective.descend(inputs, target).outcome()
         with first_pass(objective, inputs, target, self.sync_perturbation) as step:
-            second = step.again(self.ascend(step), weight=1.0)
+            second = step.again(self.ascend, weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 
-    def ascend(self, step: TwoPass) -> list[Tensor]:
-        """The perturbation, one tensor for each weight that has a gradient."""
-        return ball(step.gradients(), self.rho)
+    def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Climb:
+        """The perturbation of the weights that have a gradient."""
+        return steepest(gradients, self.rho)
 
 
 class ASAM(SAM):
@@ -60,6 +60,6 @@ class ASAM(SAM):
         super().__init__(rho, sync_perturbation)
         self.eta = in_range("eta", eta, 0)
 
-    def ascend(self, step: TwoPass) -> list[Tensor]:
-        """The perturbation, one tensor for each weight that has a gradient."""
-        return scaled_ball(step.weights(), step.gradients(), self.rho, self.eta)
+    def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Climb:
+        """The perturbation of the weights that have a gradient."""
+        return scaled_steepest(weights, gradients, self.rho, self.eta)

@@ -43,8 +43,7 @@ class Looking(Passes):
     def features(self, inputs: Inputs) -> dict[str, Tensor]:
         """Encoder outputs in evaluation mode, `[batch, ...]` each."""
         with self.inspecting():
-            self.counts.encoder_forwards.update(self.encoders.keys())
-            return self._encode(blanked(inputs))
+            return self._encoded(blanked(inputs))
 
     def coalition_logits(
         self,
@@ -69,8 +68,8 @@ class Looking(Passes):
         with self.inspecting():
             if not self._fuses:
                 return self._masked_logits({name: inputs[name] for name in names}, inputs, masks, absent, generator)
-            present = features or self.features(inputs)
-            replacements = self._absent_features(inputs, present, absent, generator)
+            present = features or self._encoded(inputs)
+            replacements = absent_features(absent, present, partial(self._encode_zeros, inputs), generator)
             present = completed(present, replacements, inputs)
             if "additive_fusion" in self.capabilities:
                 self.counts.fusions += 2
@@ -85,6 +84,10 @@ class Looking(Passes):
         with torch.no_grad(), self._context():
             parts = self.bare.partial(live.features)
             return torch.stack([parts[name] for name in self.encoders])
+
+    def _encoded(self, inputs: Inputs) -> dict[str, Tensor]:
+        self.counts.encoder_forwards.update(self.encoders.keys())
+        return self._encode(inputs)
 
     def _absent_features(
         self, inputs: Inputs, present: Features, absent: Absent, generator: torch.Generator | None = None

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from msam.presence import SUFFIX
 from msam.types import Criterion, Inputs
+from msam.walk import parameters
 
 _PARALLEL = (DistributedDataParallel, nn.DataParallel)
 
@@ -98,11 +99,11 @@ class View:
         modules = [self.bare, *([self.criterion] if isinstance(self.criterion, nn.Module) else [])]
         if modality is not None and not (head and len(self.encoders) == 1):
             modules = [self.encoders[modality], *([self.bare.heads[modality]] if head else [])]
-        weights = dict.fromkeys(weight for module in modules for weight in module.parameters())
+        weights = dict.fromkeys(weight for module in modules for weight in parameters(module))
         return [weight for weight in weights if weight.requires_grad]
 
     def _fusion_parameters(self) -> list[Tensor]:
-        owned = {id(weight) for encoder in self.encoders.values() for weight in encoder.parameters()}
+        owned = {id(weight) for encoder in self.encoders.values() for weight in parameters(encoder)}
         return [weight for weight in self.parameters() if id(weight) not in owned]
 
     @property

@@ -1,12 +1,13 @@
 """Steps that are not msam's, to stand beside its own.
 
-Another package's SAM, the two-step SAM that is mostly written, and M-SAM to the letter. Each takes a model and a batch
-and returns one training step with SGD.
+Plain SGD, another package's SAM, the two-step SAM that is mostly written, and M-SAM to the letter. Each takes a model,
+a batch and what makes a context for forward passes, and returns one training step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,13 +21,26 @@ from msam_bench.overhead import Step
 SGD = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
 RHO = 0.05
 Batch = tuple[dict[str, Tensor], Tensor]
-Loss = Callable[[], Tensor]
+Context = Callable[[], AbstractContextManager[Any]]
 
 
-def packaged_sam(model: nn.Module, batch: Batch) -> Step:
+def sgd(model: nn.Module, batch: Batch, context: Context = nullcontext) -> Step:
+    """One forward, one backward."""
+    optimizer = torch.optim.SGD(model.parameters(), **SGD)
+    loss = _loss(model, batch, context)
+
+    def step() -> None:
+        loss().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def packaged_sam(model: nn.Module, batch: Batch, context: Context = nullcontext) -> Step:
     """SAM of pytorch_optimizer, used as its documentation says."""
     optimizer = PackagedSAM(model.parameters(), torch.optim.SGD, rho=RHO, **SGD)
-    loss = _loss(model, batch)
+    loss = _loss(model, batch, context)
 
     def step() -> None:
         loss().backward()
@@ -37,10 +51,10 @@ def packaged_sam(model: nn.Module, batch: Batch) -> Step:
     return step
 
 
-def two_step_sam(model: nn.Module, batch: Batch) -> Step:
+def two_step_sam(model: nn.Module, batch: Batch, context: Context = nullcontext) -> Step:
     """SAM as it is mostly written: climb parameter by parameter, keep the old values, put them back, step."""
     optimizer = torch.optim.SGD(model.parameters(), **SGD)
-    loss = _loss(model, batch)
+    loss = _loss(model, batch, context)
 
     def step() -> None:
         loss().backward()
@@ -55,14 +69,14 @@ def two_step_sam(model: nn.Module, batch: Batch) -> Step:
     return step
 
 
-def literal_msam(model: Any, batch: Batch) -> Step:
+def literal_msam(model: nn.Module, batch: Batch, context: Context = nullcontext) -> Step:
     """Algorithm 1 of M-SAM line by line: masked forward passes for Shapley, a backward for each part, one up there."""
     optimizer = torch.optim.SGD(model.parameters(), **SGD)
-    loss = _loss(model, batch)
+    loss = _loss(model, batch, context)
     weights = list(model.parameters())
 
     def step() -> None:
-        share = _share(model, batch)
+        share = _share(model, batch, context)
         whole = loss()
         (share * whole).backward(retain_graph=True)
         dominant = [weight.grad.clone() for weight in weights]
@@ -83,9 +97,14 @@ def literal_msam(model: Any, batch: Batch) -> Step:
     return step
 
 
-def _loss(model: nn.Module, batch: Batch) -> Loss:
+def _loss(model: nn.Module, batch: Batch, context: Context) -> Callable[[], Tensor]:
     inputs, target = batch
-    return lambda: F.cross_entropy(model(inputs), target)
+
+    def loss() -> Tensor:
+        with context():
+            return F.cross_entropy(model(inputs), target)
+
+    return loss
 
 
 def _climb(weights: list[Tensor]) -> dict[Tensor, Tensor]:
@@ -99,12 +118,12 @@ def _climb(weights: list[Tensor]) -> dict[Tensor, Tensor]:
     return kept
 
 
-def _share(model: nn.Module, batch: Batch) -> Tensor:
+def _share(model: nn.Module, batch: Batch, context: Context) -> Tensor:
     """The dominant modality's share, each coalition a forward pass of the whole model on inputs of zeros."""
     inputs, target = batch
     design = exact(len(inputs))
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), context():
         accuracies = [
             (model(_masked(inputs, mask)).argmax(1) == target).double().mean() for mask in design.masks.tolist()
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -188,6 +189,18 @@ def test_perturbed_adds_and_then_copies_back(how: Any) -> None:
     assert weight.grad is None
 
 
+def test_perturbed_moves_along_a_direction_by_a_length_and_lets_go_of_it() -> None:
+    weight, other = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    held = torch.ones(3)
+    direction, gone = [held, torch.ones(2, dtype=torch.float64)], weakref.ref(held)
+    del held
+    with perturbed([weight, other], [direction.pop(0), direction.pop()], torch.tensor(0.5)):
+        assert gone() is None
+        assert weight.tolist() == [0.5] * 3
+        assert other.tolist() == [0.5] * 2
+    assert weight.tolist() == [0] * 3
+
+
 def test_perturbed_is_seen_through_an_autocast_that_was_entered_before() -> None:
     layer, features = nn.Linear(4, 4), torch.randn(3, 4)
     with torch.autocast("cpu", torch.bfloat16):
@@ -277,6 +290,15 @@ def test_scaling_passes_over_weights_without_gradient() -> None:
     assert weight.grad.tolist() == [0.5, 1]
     assert weight.grad.dtype == torch.float32
     assert without.grad is None
+
+
+def test_scaling_by_the_number_zero_lets_go_of_gradients() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    scale_gradients([weight], torch.tensor(0.0))
+    assert weight.grad.tolist() == [0, 0]
+    scale_gradients([weight], 0.0)
+    assert weight.grad is None
 
 
 # ---- captured -------------------------------------------------------------------------------------------------------

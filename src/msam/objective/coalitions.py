@@ -66,9 +66,9 @@ class Coalitions(Training):
         """Adds `weight` times the gradient of one part of the logits: `J_Phi^T dl/dz` with `Phi = sum_S c_S z_S`.
 
         The loss's derivative `dl/dz` is held constant; the parts of all modalities sum to the plain gradient
-        (AGM, Li et al. 2023). Absent features are constants. Coalitions are run one by one in the model's own mode with
-        the random draws of `first`, so that batch statistics and dropout masks are those of its pass; no trace is left
-        in running statistics.
+        (AGM, Li et al. 2023). Absent features are constants. Coalitions are run one by one (an additive fusion in
+        closed form) in the model's own mode with the random draws of `first`, so that batch statistics and dropout
+        masks are those of its pass; no trace is left in running statistics.
 
         Args:
             first: the pass at the same inputs whose random draws are repeated.
@@ -102,13 +102,21 @@ class Coalitions(Training):
     def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:
         present = live.features or self._encoded_again(inputs, live)
         absent = self._absent_features(inputs, present, part.absent)
-        along = torch.zeros_like(live.logits)
-        for mask, coefficient in zip(part.masks.tolist(), part.coefficients.tolist(), strict=True):
-            if all(mask):
-                along = along + coefficient * live.logits
-            elif coefficient:
-                along = along + coefficient * self._fused_again(live, present, absent, mask)
+        full = part.masks.all(1)
+        along = float(part.coefficients[full].sum()) * live.logits
+        rest = ~full & (part.coefficients != 0)
+        masks, coefficients = part.masks[rest], part.coefficients[rest]
+        for logits, coefficient in zip(self._refused(live, present, absent, masks), coefficients.tolist(), strict=True):
+            along = along + coefficient * logits
         return along
+
+    def _refused(self, live: Pass, present: Features, absent: Features, masks: Tensor) -> list[Tensor]:
+        """Coalitions' logits with the random draws that the fusion had in a pass, with their graph."""
+        if "additive_fusion" not in self.capabilities:
+            return [self._fused_again(live, present, absent, mask) for mask in masks.tolist()]
+        self.counts.fusions += 2
+        with replayed(live.between):
+            return list(self._summed_logits(present, absent, masks))
 
     def _fused_again(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
         """One coalition's logits with the random draws that the fusion had in a pass, with their graph."""
@@ -135,7 +143,7 @@ class Coalitions(Training):
         if in_evaluation and len(masks):
             self.counts.fusions += len(masks)
             return list(self._fused_logits(present, replacements, masks.to(self.device)))
-        return [self._fused_again(live, present, replacements, mask) for mask in masks.tolist()]
+        return self._refused(live, present, replacements, masks)
 
     def _masked_coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool

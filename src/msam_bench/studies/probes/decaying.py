@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msam import Method, Objective, Outcome, Shapley
-from msam.ascent import ball
+from msam.ascent import steepest
 from msam.twopass import first_pass
 from msam.types import Inputs
 
@@ -38,13 +38,13 @@ class Decaying(Method):
         """Adds the gradient."""
         self._batches += 1
         with first_pass(objective, inputs, target) as step:
-            gradients = step.gradients()
-            squared = sum((g.double().square().sum() for g in gradients), torch.zeros((), dtype=torch.float64))
+            squared = sum((g.double().square().sum() for g in step.gradients()), torch.zeros((), dtype=torch.float64))
             weight: float | Tensor = 0.0 if self.weight == "share" else float(self.weight)
             if self.weight == "share":
                 found = self.attribution(objective, inputs, target, step.first.features)
                 weight = found.shares[found.index]
-            step.again(ball(gradients, self.rho / sqrt(self._batches)), weight)
+            rho = self.rho / sqrt(self._batches)
+            step.again(lambda _, gradients: steepest(gradients, rho), weight)
         return step.first.outcome(squared_gradient=squared)
 
     def get_extra_state(self) -> dict[str, int]:

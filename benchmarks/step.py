@@ -31,6 +31,7 @@ from msam_bench.overhead import Cost, Step, measure, training_step
 
 EVERY = 6
 """How often the cheap form of M-SAM makes its second pass."""
+PARTS = ("steps", "interval", "shapley")
 COUNTS = (2, 3, 4, 8, 16, 32)
 TOWERS = 16
 """More towers than this are not built."""
@@ -98,6 +99,11 @@ def steps(setting: Setting) -> dict[str, Step]:
     return found | {name: make(model, batch, setting.context) for name, make in others.items()}
 
 
+def chosen(made: dict[str, Step], names: list[str] | None) -> dict[str, Step]:
+    """The steps of these names, after SGD."""
+    return {name: step for name, step in made.items() if names is None or name == "SGD" or name in names}
+
+
 def intervals(setting: Setting) -> dict[str, Step]:
     """So many batches in a row that M-SAM's interval form makes its second pass once."""
     family = FAMILIES[setting.family]
@@ -135,15 +141,15 @@ def table(title: str, costs: dict[str, Cost]) -> None:
         )
 
 
-def settings(names: list[str], full: bool) -> Iterator[Setting]:
+def settings(names: list[str], full: bool, batch: int | None) -> Iterator[Setting]:
     """The settings of a run."""
     for name in names:
-        yield Setting(name)
+        yield Setting(name, batch=batch)
         if full:
-            yield Setting(name, "early")
-            yield Setting(name, half=True)
-            yield Setting(name, compiled=True)
-            yield Setting(name, batch=2 * FAMILIES[name].batch)
+            yield Setting(name, "early", batch=batch)
+            yield Setting(name, half=True, batch=batch)
+            yield Setting(name, compiled=True, batch=batch)
+            yield Setting(name, batch=2 * (batch or FAMILIES[name].batch))
 
 
 def environment() -> dict[str, Any]:
@@ -169,6 +175,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="all models and settings; an hour")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), help="which models")
+    parser.add_argument("--only", nargs="+", help="which steps, beside SGD, by the names in the table")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which tables")
+    parser.add_argument("--batch", type=int, help="samples in a batch, in place of the models' own number")
     parser.add_argument("--rounds", type=int, default=7, help="how often each step is timed")
     parser.add_argument("--counts", type=int, nargs="*", default=COUNTS, help="numbers of modalities")
     parser.add_argument("--json", type=Path, default=Path("reports/step.json"), help="where the numbers are written")
@@ -181,12 +190,13 @@ def main() -> None:
         table(title, found[title])
 
     names = options.families or (list(FAMILIES) if options.full else ["two ResNet-18"])
-    for setting in settings(names, options.full):
-        note(setting.name, steps(setting), options.rounds)
-        if not (setting.compiled or setting.half):
+    for setting in settings(names, options.full, options.batch):
+        if "steps" in options.parts:
+            note(setting.name, chosen(steps(setting), options.only), options.rounds)
+        if "interval" in options.parts and not (setting.compiled or setting.half):
             note(f"{setting.name}, {EVERY} batches", intervals(setting), options.rounds, False)
-    for count in options.counts:
-        for fusion in ("late", "early") if options.full else ("late",):
+    for fusion in ("late", "early") if options.full else ("late",):
+        for count in options.counts if "shapley" in options.parts else ():
             title = f"Shapley values, {fusion} fusion, batch 64, {count}"
             note(f"{title} MLPs", attribution(mlps(count), fusion), 5 * options.rounds, False)
             if count <= TOWERS:

@@ -38,7 +38,7 @@ class Scale:
         values = stored.to(self.dtype)
         if self.factor is None or self.shift is None:
             return values
-        return torch.addcmul(self.shift, values, self.factor)
+        return torch.addcmul(self.shift, values, self.factor, out=None if values is stored else values)
 
 
 def scale_of(look: Modality) -> Scale:

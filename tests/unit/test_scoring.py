@@ -11,6 +11,7 @@ from msam.attribution import r2
 from msam_bench import fit
 from msam_bench.config import resolve
 from msam_bench.data import source
+from msam_bench.report import compare, write_report
 from msam_bench.restore import restored
 from msam_bench.scoring import ACCURACY, R2, explained, squared_error, value_of
 from stores import values
@@ -96,3 +97,16 @@ def test_contributions_take_the_value_that_a_configuration_names(tmp_path: Path)
     with pytest.raises(ValueError, match="value='accuracy' and 'probability' need class indices"):
         fit.run(resolve(data, "late", "msam:attribution.value=accuracy", seed=0, **SHORT), tmp_path / "runs")
     assert source(data).classes == ()
+
+
+def test_a_comparison_of_values_speaks_of_r2(tmp_path: Path) -> None:
+    data = str(values(tmp_path / "sums"))
+    asked = [(method, seed) for seed in (0, 1) for method in ("joint", "sam")]
+    records = [fit.run(resolve(data, "late", method, seed=seed, **SHORT), tmp_path / "runs") for method, seed in asked]
+    table = compare(records)
+    assert (table.score, table.columns[2].group) == ("R2", "test R2, %")
+    assert table.caption.startswith("Test R2 in evaluation mode")
+    assert "test_r2_mean" in table.csv().splitlines()[0]
+    page = write_report(records, tmp_path / "report", "msam compare").read_text()
+    assert "R2 of every coalition" in page
+    assert "ccuracy" not in page.partition("<script")[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -138,6 +140,28 @@ def test_a_build_that_was_interrupted_ends_in_the_same_bytes(tmp_path: Path, kil
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "whole"]
     twice = [item for item, count in reads.items() if count > 1]
     assert len(set(twice) - {("train", 0)}) <= 1  # the chunk that was open: two samples, of which one had been read
+
+
+def slowly(folder: Path) -> None:
+    def slow(item: tuple[str, int]) -> dict[str, Tensor]:
+        time.sleep(0.01)
+        return sample(item)
+
+    made(folder, read_item=slow)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_build_that_the_system_kills_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    """The plug is pulled again and again, each time a little later, until a try gets to its end."""
+    for delay in (0.0, 0.03, 0.05, 0.07, 0.09, 60):
+        process = multiprocessing.get_context("fork").Process(target=slowly, args=(tmp_path / "toy",))
+        process.start()
+        process.join(timeout=delay)
+        process.kill()
+        process.join()
+    whole = content(made(tmp_path / "whole"))
+    assert content(tmp_path / "toy") == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy", "whole"]
 
 
 def test_a_finished_build_is_found_and_not_read_again(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
     """
     from msam_bench import runs
 
-    grid = new_grid("method", "data", "fusion", "seed", "status", "epoch", "test accuracy", "folder")
+    grid = new_grid("method", "data", "fusion", "seed", "status", "epoch", "test score", "folder")
     for record in runs.records(folders or [Path("runs")], status=status or ""):
         if (data or record.config["data"]) == record.config["data"] and record.label.startswith(method or ""):
             tested = record.summary.get("test_accuracy")

@@ -89,8 +89,9 @@ def train(
         config = resolved(data, fusion, method, seed, settings)
     record = train_here(config, runs)
     summary = record.summary
-    line("test accuracy", f"{summary['test_accuracy']:.4f} (epoch {summary['epoch']}, selected on validation)")
-    line("validation accuracy", f"{summary['valid_accuracy']:.4f}")
+    score = record.data.get("score", "accuracy")
+    line(f"test {score}", f"{summary['test_accuracy']:.4f} (epoch {summary['epoch']}, selected on validation)")
+    line(f"validation {score}", f"{summary['valid_accuracy']:.4f}")
     line("tau", f"{summary['tau']:.4f}")
     alone = {name: value for name, value in summary["coalitions"].items() if "+" not in name}
     line("each modality alone", ", ".join(f"{name} {value:.3f}" for name, value in alone.items()))

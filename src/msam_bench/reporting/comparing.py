@@ -8,7 +8,7 @@ print(table.verdict)
 from collections.abc import Iterable, Sequence
 
 from msam_bench.reporting.grouping import folds_of, grouped
-from msam_bench.reporting.record import Record, average
+from msam_bench.reporting.record import Record, average, score_of
 from msam_bench.reporting.table import Row, Table
 from msam_bench.reporting.wording import caption, notes_on, overall_verdict, settings_note, watched
 from msam_bench.statistics import Comparison, against, summarise
@@ -45,8 +45,9 @@ def compare(
         seeds=tuple(sorted({seed for own in values.values() for seed in own})),
         reference=first,
         second=other,
+        score=score_of(groups),
         verdict=overall_verdict(values, first, other, to_first, to_other),
-        caption=caption(found, bool(folds)),
+        caption=caption(found, bool(folds), score_of(groups)),
         notes=(*notes, *notes_on(groups, values, reference, first), *settings_note(groups), *watched(groups)),
     )
 

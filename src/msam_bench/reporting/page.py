@@ -29,6 +29,7 @@ def render(groups: Groups, table: Table, figures: Figures, command: str) -> str:
     shared, differing = settings(groups)
     return templates.get_template("report.html.j2").render(
         table=table,
+        score=table.score[0].upper() + table.score[1:],
         groups=groups,
         figures=figures,
         looks=[*methods, *modalities],

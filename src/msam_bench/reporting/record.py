@@ -64,6 +64,11 @@ class Record(Protocol):
 Groups = Mapping[str, Sequence[Record]]  # method -> its runs, in the order of the records
 
 
+def score_of(groups: Groups) -> str:
+    """Gives what the scores of the runs are: accuracy of classes, or R2 of values."""
+    return next((str(run.data.get("score", "accuracy")) for runs in groups.values() for run in runs), "accuracy")
+
+
 def average(values: Iterable[float | None]) -> float | None:
     """Gives the mean of the values that are there, None when none is."""
     present = [v for v in values if v is not None and math.isfinite(v)]

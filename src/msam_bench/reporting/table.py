@@ -20,7 +20,7 @@ PASSES = ("gradients", "forwards", "backwards", "encoder_passes")
 
 @dataclass(frozen=True)
 class Row:
-    """One method of the table; accuracies between 0 and 1, None where nothing was recorded."""
+    """One method of the table; accuracies (or R2) of at most 1, None where nothing was recorded."""
 
     method: str
     n: int
@@ -63,6 +63,7 @@ class Table:
     verdict: str
     caption: str
     notes: tuple[str, ...] = ()
+    score: str = "accuracy"
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -70,12 +71,12 @@ class Table:
         shown = [
             Column("", "method", "method", lambda row: row.method),
             Column("", "n", "n", lambda row: str(row.n)),
-            Column("test accuracy, %", "mean", "test %", lambda row: number(row.accuracy.mean, 100)),
-            Column("test accuracy, %", "SD", "SD", lambda row: number(row.accuracy.sd, 100)),
+            Column(f"test {self.score}, %", "mean", "test %", lambda row: number(row.accuracy.mean, 100)),
+            Column(f"test {self.score}, %", "SD", "SD", lambda row: number(row.accuracy.sd, 100)),
             *_difference_columns(self.reference, lambda row: row.to_reference),
             *(_difference_columns(self.second, lambda row: row.to_second) if self.second else ()),
             Column("", "tau", "tau", lambda row: number(row.tau, digits=3)),
-            *(_alone_column(modality) for modality in self.modalities),
+            *(_alone_column(modality, self.score) for modality in self.modalities),
             *(_cost_column(name) for name in PASSES),
             Column("cost of a run", "seconds", "seconds", lambda row: number(row.seconds, digits=1)),
         ]
@@ -106,13 +107,15 @@ class Table:
         return {
             "method": row.method,
             "n": row.n,
-            **{f"test_accuracy_{key}": getattr(row.accuracy, key) for key in ("mean", "sd", "iqm")},
+            **{f"test_{self.score.lower()}_{key}": getattr(row.accuracy, key) for key in ("mean", "sd", "iqm")},
             **_comparison_values("reference", self.reference, row.to_reference),
             **_comparison_values("second", self.second or "", row.to_second),
             "tau": row.tau,
             **{f"alone_{modality}": row.alone.get(modality) for modality in self.modalities},
             **{key: getattr(row, key) for key in (*PASSES, "seconds")},
-            **{key: getattr(row, key) for key in ("train_accuracy", "last_accuracy", "epoch", "switching")},
+            **{f"{when}_{self.score.lower()}": getattr(row, f"{when}_accuracy") for when in ("train", "last")},
+            "epoch": row.epoch,
+            "switching": row.switching,
         }
 
 
@@ -124,9 +127,9 @@ def _difference_columns(name: str, of: Callable[[Row], Comparison | None]) -> tu
     )
 
 
-def _alone_column(modality: str) -> Column:
+def _alone_column(modality: str, score: str) -> Column:
     text: Callable[[Row], str] = lambda row: number(row.alone.get(modality), 100, 1)  # noqa: E731
-    return Column("accuracy of each modality alone, %", modality, f"{modality} %", text)
+    return Column(f"{score} of each modality alone, %", modality, f"{modality} %", text)
 
 
 def _cost_column(name: str) -> Column:

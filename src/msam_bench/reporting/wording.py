@@ -104,11 +104,11 @@ def settings_note(groups: Groups) -> list[str]:
     return notes
 
 
-def caption(found: Sequence[Comparison], folds: bool) -> str:
+def caption(found: Sequence[Comparison], folds: bool, score: str = "accuracy") -> str:
     """Says how every column came about."""
     parts = [
-        "Test accuracy in evaluation mode at the epoch selected on validation data; mean and standard deviation over n "
-        "seeds. tau: |train - test| / test at that epoch. A modality's own column: test accuracy when only that "
+        f"Test {score} in evaluation mode at the epoch selected on validation data; mean and standard deviation over n "
+        f"seeds. tau: |train - test| / test at that epoch. A modality's own column: test {score} when only that "
         "modality is present. Cost, counted while a run trains: gradients, back-propagations through all encoders (one "
         "through some of them is a part of one); forwards of the whole model; backwards, back-propagations of any "
         "kind; encoder passes, forwards of all encoders, alone or in the model; seconds: wall-clock time."

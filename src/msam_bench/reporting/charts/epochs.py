@@ -11,23 +11,24 @@ from msam_bench.reporting.charts.drawing import Axes, Figure, room_around
 from msam_bench.reporting.charts.heatmap import heat
 from msam_bench.reporting.charts.lines import lines
 from msam_bench.reporting.charts.palette import Look
-from msam_bench.reporting.record import Groups
+from msam_bench.reporting.record import Groups, score_of
 
 
 def learning(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
-    """Draws training and validation accuracy over epochs, and the second half of the latter enlarged."""
+    """Draws training and validation score over epochs, and the second half of the latter enlarged."""
+    score = score_of(groups)
     train, valid = thinned([curves(groups, f"{part}_accuracy", 100) for part in ("train", "valid")])
     middle = max((p[0] for s in valid.values() for p in s.points), default=0) / 2
     late = {name: Series([p for p in s.points if p[0] >= middle]) for name, s in valid.items()}
-    panels = [("Training accuracy", train), ("Validation accuracy", valid)]
+    panels = [(f"Training {score}", train), (f"Validation {score}", valid)]
     if any(len(s.points) > 1 for s in late.values()):
-        panels.append(("Validation accuracy, second half of the epochs enlarged", late))
+        panels.append((f"Validation {score}, second half of the epochs enlarged", late))
     titled = [(title, series, Axes("Epoch", f"{title.split(',')[0]} (%)")) for title, series in panels if series]
     return [lines(title, series, methods, axes) for title, series, axes in titled]
 
 
 def gap(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
-    """Draws tau, the relative gap between training and validation accuracy, over epochs."""
+    """Draws tau, the relative gap between training and validation score, over epochs."""
     (series,) = thinned([curves(groups, "tau")])
     axes = Axes("Epoch", "tau = |train - valid| / valid (ratio)", digits=3)
     return [lines("Overfitting gap tau", series, methods, axes)] if series else []

@@ -1,4 +1,4 @@
-"""The sections that hold methods against each other: differences, seed by seed, and what the accuracy cost.
+"""The sections that hold methods against each other: differences, seed by seed, and what the score cost.
 
 differences({"msam": comparison}, "joint", looks(["joint", "msam"]))
 seeds(groups, methods), cost(groups, methods)
@@ -11,7 +11,7 @@ from typing import Any
 from msam_bench.reporting.charts.curves import spread
 from msam_bench.reporting.charts.drawing import TICKS, Figure, base_chart, colour, finished, room_around, shape
 from msam_bench.reporting.charts.palette import INK, Look
-from msam_bench.reporting.record import Groups, Record, average
+from msam_bench.reporting.record import Groups, Record, average, score_of
 from msam_bench.statistics import Comparison
 
 
@@ -47,9 +47,10 @@ def differences(comparisons: Mapping[str, Comparison], reference: str, methods: 
 
 
 def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
-    """Draws the test accuracy of every run, one line joining the methods of a seed."""
+    """Draws the test score of every run, one line joining the methods of a seed."""
     import altair as alt
 
+    score = score_of(groups)
     names = [look.name for look in methods]
     rows = [
         {"g": name, "k": place, "s": run.seed, "y": round(100 * run.summary["test_accuracy"], 3)}
@@ -58,19 +59,19 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     ]
     domain = room_around([row["y"] for row in rows]) or alt.Undefined
     x = (
-        alt.X("y:Q", title="Test accuracy (%)")
+        alt.X("y:Q", title=f"Test {score} (%)")
         .scale(alt.Scale(zero=False, padding=12, domain=domain))
         .axis(tickCount=alt.ExprRef(TICKS))
     )
     base = base_chart().encode(x, alt.Y("g:N", sort=names, title=None))
     lines = base.mark_line(strokeWidth=1, opacity=0.35, color=INK).encode(detail="s:N", order="k:O")
-    tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title="accuracy")]
+    tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title=score)]
     points = base.mark_point(filled=True, size=55, opacity=0.9).encode(colour(methods), shape(methods), tooltip=tips)
     numbers = sorted({run.seed for runs in groups.values() for run in runs})
     found = {name: {run.seed: f"{100 * run.summary['test_accuracy']:.2f}" for run in groups[name]} for name in names}
     return [
         Figure(
-            "Test accuracy of each seed",
+            f"Test {score} of each seed",
             finished(rows, 44 * len(names) + 20, lines, points),
             f"One point a run, a thin line joins the runs of a seed. {len(rows)} runs, {len(numbers)} seeds.",
             ("seed", *names),
@@ -80,9 +81,10 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
 
 
 def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
-    """Draws the mean test accuracy, with its standard deviation, against the gradient evaluations it took."""
+    """Draws the mean test score, with its standard deviation, against the gradient evaluations it took."""
     import altair as alt
 
+    score = score_of(groups)
     rows = [row for look in methods if (row := _cost(look.name, groups[look.name]))]
     if not rows:
         return []
@@ -94,19 +96,19 @@ def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     )
     base = base_chart().encode(x, colour(methods))
     domain = room_around([row[key] for row in rows for key in ("y", "lo", "hi")]) or alt.Undefined
-    y = alt.Y("y:Q", title="Test accuracy (%)").scale(alt.Scale(zero=False, domain=domain))
+    y = alt.Y("y:Q", title=f"Test {score} (%)").scale(alt.Scale(zero=False, domain=domain))
     nudge = alt.ExprRef("datum.d")
     bars = base.mark_rule(strokeWidth=1.5, xOffset=nudge).encode(alt.Y("lo:Q").scale(zero=False), alt.Y2("hi:Q"))
-    tips = [("g:N", "method"), ("x:Q", "gradient evaluations"), ("y:Q", "accuracy"), ("lo:Q", "- SD"), ("hi:Q", "+ SD")]
+    tips = [("g:N", "method"), ("x:Q", "gradient evaluations"), ("y:Q", score), ("lo:Q", "- SD"), ("hi:Q", "+ SD")]
     points = base.mark_point(filled=True, size=90, opacity=1, xOffset=nudge).encode(
         y, shape(methods), tooltip=[alt.Tooltip(name, title=title) for name, title in tips]
     )
     return [
         Figure(
-            "Test accuracy against gradient evaluations",
+            f"Test {score} against gradient evaluations",
             finished(rows, 300, bars, points),
             "; ".join(f"{r['g']}: {r['y']:.2f} % after {r['x']:,.0f} gradient evaluations" for r in rows) + ".",
-            ("method", "gradient evaluations", "test accuracy (%)", "mean - SD", "mean + SD"),
+            ("method", "gradient evaluations", f"test {score} (%)", "mean - SD", "mean + SD"),
             tuple((r["g"], f"{r['x']:,.0f}", f"{r['y']:.2f}", f"{r['lo']:.2f}", f"{r['hi']:.2f}") for r in rows),
             tuple(methods),
         )

@@ -1,18 +1,18 @@
 """The sections about modalities at the selected epoch: what each is worth, alone and together.
 
 shares(groups, ["audio", "image"])      # Shapley shares, methods by modalities
-coalitions(groups, ["audio", "image"])  # test accuracy, a panel for each size of a coalition
+coalitions(groups, ["audio", "image"])  # test score, a panel for each size of a coalition
 """
 
 from collections.abc import Sequence
 
 from msam_bench.reporting.charts.drawing import Axes, Figure
 from msam_bench.reporting.charts.heatmap import heat, value_range
-from msam_bench.reporting.record import Groups, average
+from msam_bench.reporting.record import Groups, average, score_of
 
 
 def shares(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
-    """Draws the Shapley share of each modality in the test accuracy, methods by modalities."""
+    """Draws the Shapley share of each modality in the test score, methods by modalities."""
     cells = [
         (name, modality, 100 * mean)
         for name, runs in groups.items()
@@ -24,11 +24,11 @@ def shares(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
     highest = max(cells, key=lambda cell: cell[2])
     text = f"The largest share is {highest[2]:.1f} points, of {highest[1]} under {highest[0]}."
     axes = Axes("", "", (min(0.0, value_range(cells)[0]), value_range(cells)[1]), unit=" points")
-    return [heat("Shapley share in the test accuracy (points)", cells, [*groups], [*modalities], axes, text)]
+    return [heat(f"Shapley share in the test {score_of(groups)} (points)", cells, [*groups], [*modalities], axes, text)]
 
 
 def coalitions(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
-    """Draws the test accuracy of every coalition, one panel for each size, coalitions by methods."""
+    """Draws the test score of every coalition, one panel for each size, coalitions by methods."""
     names = dict.fromkeys(key for runs in groups.values() for run in runs for key in run.summary.get("coalitions", {}))
     cells = [
         (coalition, method, 100 * mean)

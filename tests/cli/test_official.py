@@ -12,7 +12,7 @@ import pytest
 import official
 from msam_bench import executor, report
 from msam_bench.cli import main
-from msam_bench.data import building
+from msam_bench.data import ave, building, cremad
 
 FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "avmnist": ("bytes", official.avmnist),
@@ -60,6 +60,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executor, "processes", lambda workers: Here())
     monkeypatch.setattr(report, "write_report", lambda records, folder, command: folder)  # drawing is tested elsewhere
+    for module, small in ((cremad, {"SIZE": 32}), (ave, {"SIZE": 32, "SECONDS": 2})):  # real sizes: tests/unit
+        for name, value in small.items():
+            monkeypatch.setattr(module, name, value)
     return tmp_path
 
 

@@ -86,7 +86,7 @@ def new_grid(*columns: str) -> Grid:
 
 def line(title: str, text: object) -> None:
     """One fact under its title."""
-    console.print(f"{title:22}{text}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{title:21} {text}", soft_wrap=True, highlight=False, markup=False)
 
 
 def command() -> str:

@@ -71,7 +71,7 @@ AV_DIGITS = AVDigits(
     licence="CC BY-SA 4.0 (images CC BY-SA 3.0, noise CC0 and CC BY 3.0)",
     citation="MNIST (LeCun et al.); Free Spoken Digit Dataset (Jackson); ESC, Piczak 2015, doi:10.1145/2733373.2806390",
     origin="MNIST, Free Spoken Digit Dataset and ESC-10, mixed by msam",
-    where="Copies of MNIST, github.com/Jakobovski/free-spoken-digit-dataset and github.com/karolpiczak/ESC-50.",
+    where="MNIST in mnist/, github.com/Jakobovski/free-spoken-digit-dataset in fsdd/, karolpiczak/ESC-50 in esc/.",
     recipes={
         "k4": "images of four principal components, 28 % of their energy",
         "k3": "images of three, 23 %",

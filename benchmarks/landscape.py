@@ -9,7 +9,9 @@ data, so that running statistics and curvature are not those of initial weights.
 from __future__ import annotations
 
 import argparse
+import math
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -121,13 +123,36 @@ def _eigenvalue(found: Any) -> str:
 
 
 def peak(what: str, sizes: Sizes) -> None:
-    """Prints by how many MiB the process grows over model and data, for one evaluation in a fresh process."""
-    objective, batches = build(sizes)
-    landscape = Landscape(objective, batches)
-    vector = landscape.noise(landscape.generator())
+    """Prints by how many MiB the process grows over model and data, for one measurement in a fresh process."""
+    landscape = Landscape(*build(sizes))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    {"loss": landscape.loss, "gradient": landscape.gradient, "product": lambda: landscape.curvature(vector)}[what]()
+    PEAKS[what](landscape)
     print(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f}")
+
+
+PEAKS: dict[str, Callable[[Landscape], Any]] = {
+    "loss": lambda it: it.loss(),
+    "gradient": lambda it: it.gradient(),
+    "product": lambda it: it.curvature(it.noise(it.generator())),
+    "ascent": lambda it: ball_sharpness(it, steps=3),
+    "eigenvalue": lambda it: top_eigenvalues(it, steps=12, tolerance=1e-12),
+    "trace": lambda it: trace(it, 20),
+    "hutch++": lambda it: trace(it, 20, estimator="hutch++"),
+    "density": lambda it: density(it, 2, 10),
+    "surface": lambda it: surface(it, random_plane(it), points=3),
+}
+"""What memory is measured of: enough of each measurement to reach its peak."""
+
+
+def memory(repeats: int = 3) -> None:
+    """Prints the median growth over fresh processes of each measurement, and its ratio to that of a gradient."""
+    found = {}
+    for what in PEAKS:
+        command = [sys.executable, *sys.argv, "--peak", what]
+        ran = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(repeats))
+        found[what] = statistics.median(float(one.stdout) for one in ran)
+        ratio = found[what] / found.get("gradient", math.nan)
+        print(f"{what:12}{found[what]:6.0f} MiB = {ratio:.2f} gradients", flush=True)
 
 
 def main() -> None:
@@ -143,9 +168,7 @@ def main() -> None:
     if options.peak:
         peak(options.peak, sizes)
     elif options.memory:
-        for what in ("loss", "gradient", "product"):
-            command = [sys.executable, *sys.argv, "--peak", what]
-            print(f"{what:10}{subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()} MiB")
+        memory()
     else:
         measure(sizes)
 

@@ -88,6 +88,7 @@ class RunConfig(Frozen):
         encoders: modality -> which encoder it gets; chosen by the kind of modality where nothing is said.
         trunk: widths of the early fusion's maxout layers.
         select: which epoch's weights are tested: `best` on validation, or `last`.
+        snapshots: keep the weights every so many epochs, 0 for never; decides no number.
     """
 
     data: str = "digits6"
@@ -103,6 +104,7 @@ class RunConfig(Frozen):
     encoders: dict[str, EncoderConfig] = {}
     trunk: tuple[int, ...] = (128, 64)
     select: Literal["best", "last"] = "best"
+    snapshots: int = Field(0, ge=0)
 
     @property
     def label(self) -> str:
@@ -120,8 +122,9 @@ class RunConfig(Frozen):
 
     @property
     def identity(self) -> str:
-        """A hash of everything above and of the version of the software."""
-        text = json.dumps([metadata.version("msam"), self.model_dump(mode="json")], sort_keys=True)
+        """A hash of everything above that decides a number, and of the version of the software."""
+        decisive = self.model_dump(mode="json", exclude={"snapshots"})
+        text = json.dumps([metadata.version("msam"), decisive], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

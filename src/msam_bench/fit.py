@@ -29,7 +29,7 @@ from msam.metrics import CoalitionAccuracy, overfitting_gap
 from msam.sets import moved
 from msam.types import Inputs
 
-from . import checkpoint, data, runs
+from . import checkpoint, data, runs, snapshots
 from .budget import Budget, Cost
 from .catalogue import build
 from .config import MethodConfig, RunConfig
@@ -72,7 +72,7 @@ def run(
         ValueError: an impossible configuration, a run folder that is damaged or of other data, or an infinite loss.
     """
     folder, ranks = runs.folder_of(root, config), Ranks()
-    kept = partial(_finished, folder, data.source(config.data).fingerprint)
+    kept = partial(_finished, folder, config, data.source(config.data).fingerprint)
     found = ranks.told(kept)  # asked before the lock too: a folder of finished runs may be read-only
     if found:
         return found
@@ -85,8 +85,8 @@ def _say(words: str) -> None:
     print(f"msam: {words}", file=sys.stderr)
 
 
-def _finished(folder: Path, fingerprint: str) -> runs.Record | None:
-    """The finished run of a folder, if there is one; a run of other data is refused."""
+def _finished(folder: Path, config: RunConfig, fingerprint: str) -> runs.Record | None:
+    """The finished run of a folder, if it is there with all its snapshots; a run of other data is refused."""
     if not (folder / "run.json").is_file():
         return None
     found = runs.read(folder)
@@ -95,7 +95,8 @@ def _finished(folder: Path, fingerprint: str) -> runs.Record | None:
             f"Expected a run on data {fingerprint[:12]} in {folder}, found {found.data['fingerprint'][:12]}: the data "
             "have changed since; delete the folder, or name another one for the runs."
         )
-    return found if found.status == "finished" else None
+    whole = found.status == "finished" and snapshots.complete(folder, config, config.epochs)
+    return found if whole else None
 
 
 class _Run:
@@ -137,9 +138,11 @@ class _Run:
         self._resume()
         self._write("running")
         saved = time.monotonic()
+        self._snapshot()
         while not self.budget.over(self.epoch):
             row = self._train_epoch()
             self.rows.append(row)
+            self._snapshot()
             if self.ranks.first:
                 runs.append_metrics(self.folder, self.rows)
             if self.ranks.told(partial(self._due, saved)):
@@ -348,6 +351,10 @@ class _Run:
         if self.ranks.first:
             checkpoint.save(path, state, previous)
 
+    def _snapshot(self) -> None:
+        if self.ranks.first:
+            snapshots.keep(self.folder, self.config, self.epoch, self.model)
+
     def _resume(self) -> None:
         """Continues from the last checkpoint, if there is one; epochs after it are forgotten and trained again."""
         state, rows = self.ranks.told(self._kept)
@@ -357,10 +364,12 @@ class _Run:
             runs.keep_metrics(self.folder, self.rows)
 
     def _kept(self) -> tuple[dict[str, Any], list[dict[str, float]]]:
-        """The last checkpoint that is whole, empty if there is none, and the metrics."""
+        """The last checkpoint that is whole, empty if there is none or snapshots are missing, and the metrics."""
         for name in runs.FILES:
             discard_parts(self.folder / name)
-        return checkpoint.newest(self.last, self.previous, told=_say) or {}, runs.read_metrics(self.folder)
+        state = checkpoint.newest(self.last, self.previous, told=_say) or {}
+        kept = state and snapshots.complete(self.folder, self.config, state.get("epoch", 0))
+        return (state if kept else {}), runs.read_metrics(self.folder)
 
     def _restore(self, state: dict[str, Any], rows: list[dict[str, float]]) -> None:
         """Everything as it was; a rank that the checkpoint does not know draws from its own fresh stream."""

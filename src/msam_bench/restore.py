@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from msam import EarlyFusion, FusionModel, LateFusion, Objective
 
-from . import checkpoint, data
+from . import checkpoint, data, snapshots
 from .backbones import encoder, weights
 from .config import RunConfig, validated
 from .scoring import scoring
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .runs import Record
 
 
@@ -43,11 +45,15 @@ def load_weights(model: FusionModel, config: RunConfig) -> None:
             weights.load(model.encoders[name], Path(said.weights), said.sha256)
 
 
-def restored(record: Record) -> tuple[Objective, data.Dataset]:
-    """The selected model of a finished run, with the data it was trained on.
+def restored(record: Record, epoch: int | None = None) -> tuple[Objective, data.Dataset]:
+    """The model of a finished run, with the data it was trained on.
+
+    Args:
+        record: the run.
+        epoch: its weights after this epoch, of which it kept a snapshot; the selected ones if None.
 
     Raises:
-        ValueError: if the run is not finished, its checkpoint is damaged, or the data are other ones than then.
+        ValueError: if the run is not finished, its checkpoint is missing or damaged, or the data have changed.
     """
     if record.status != "finished":
         raise ValueError(f"Expected a finished run in {record.folder}, found one that is {record.status}.")
@@ -57,10 +63,17 @@ def restored(record: Record) -> tuple[Objective, data.Dataset]:
         raise ValueError(f"The data of {record.folder} have changed since it was trained; train it again.")
     model = model_of(config, dataset)
     try:
-        model.load_state_dict(checkpoint.load(record.folder / "best.ckpt")["model"])
+        model.load_state_dict(_weights(record, epoch))
     except (KeyError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"Expected this run's model in {record.folder}, found: {reason}; delete the folder to train it again."
         ) from None
     return Objective(model, scoring(dataset).criterion), dataset
+
+
+def _weights(record: Record, epoch: int | None) -> dict[str, Tensor]:
+    if epoch is not None:
+        return snapshots.load(record.folder, epoch)
+    found: dict[str, Tensor] = checkpoint.load(record.folder / "best.ckpt")["model"]
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import UserDict
 from collections.abc import Callable
@@ -100,6 +101,48 @@ def test_residuals_and_vectors_are_those_of_eigenpairs() -> None:
         )
 
 
+@pytest.mark.parametrize("basis", [4, 5, 8, 40])
+def test_a_small_basis_finds_the_same_eigenpairs(basis: int) -> None:
+    landscape = bowl()
+    found = top_eigenvalues(landscape, 3, basis=basis, steps=200, vectors=True)
+    assert found.values == pytest.approx([31.62, 25.72, 20.92], rel=1e-5)
+    assert found.converged
+    assert found.vectors is not None
+    assert torch.allclose(found.vectors @ found.vectors.T, torch.eye(3).double(), atol=1e-10)
+    for value, residual, vector in zip(found.values, found.residuals, found.vectors, strict=True):
+        off = float((landscape.curvature(vector) - value * vector).norm())
+        assert off == pytest.approx(residual, rel=1e-6, abs=1e-9)
+
+
+def test_a_large_basis_takes_fewer_products() -> None:
+    small, large = (top_eigenvalues(bowl(), 2, which="smallest", steps=200, basis=basis) for basis in (4, 40))
+    assert small.converged
+    assert large.converged
+    assert small.values == pytest.approx(large.values, rel=1e-3)
+    assert large.steps < small.steps
+
+
+def test_no_more_vectors_are_kept_than_the_basis_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    landscape, seen = bowl(), []
+    product = landscape.curvature
+
+    def curvature(vector: Tensor) -> Tensor:
+        alive = (thing for thing in gc.get_objects() if type(thing) is Tensor)
+        seen.append(sum(tensor.shape == (landscape.size,) for tensor in alive))
+        return product(vector)
+
+    monkeypatch.setattr(landscape, "curvature", curvature)
+    measures: list[Callable[[], Any]] = [
+        lambda: top_eigenvalues(landscape, 1, steps=60, tolerance=1e-15, basis=6),
+        lambda: trace(landscape, 60, estimator="hutch++", basis=6),
+        lambda: density(landscape, 2, 30, basis=6),
+    ]
+    for measure in measures:
+        before = len(seen)
+        measure()
+        assert max(seen[before:]) - seen[before] <= 6
+
+
 def test_all_eigenvalues_of_a_quadratic() -> None:
     found = top_eigenvalues(bowl(), 40)
     assert torch.tensor(found.values) == pytest.approx(SPECTRUM.sort(descending=True).values, abs=1e-5)
@@ -145,6 +188,14 @@ def test_density_integrates_to_one_and_has_the_moments() -> None:
     assert found.trace == pytest.approx(float(SPECTRUM.sum()), abs=3 * found.trace_error)
     assert float(found.nodes @ found.shares) * 40 == pytest.approx(found.trace)
     assert float(found.nodes.max()) == pytest.approx(31.62, abs=1e-3)
+
+
+def test_density_needs_no_whole_basis() -> None:
+    whole, short = (density(bowl(), probes=10, steps=35, basis=basis) for basis in (40, 3))
+    for moment in (1, 2, 3):
+        expected = float(whole.nodes**moment @ whole.shares)
+        assert float(short.nodes**moment @ short.shares) == pytest.approx(expected, rel=1e-4)
+    assert float((whole.values - short.values).abs().max()) < 0.02 * float(whole.values.max())
 
 
 def test_density_puts_each_eigenvalue_where_it_is() -> None:
@@ -351,7 +402,8 @@ def test_blocks_are_blocks_of_the_whole() -> None:
 def test_hutchpp_is_exact_on_a_network_with_products_for_its_whole_block() -> None:
     landscape = site(block="audio")
     exact = float(torch.trace(assembled(landscape)))
-    assert trace(landscape, 3 * landscape.size, estimator="hutch++").value == pytest.approx(exact, abs=1e-9)
+    found = trace(landscape, 3 * landscape.size, estimator="hutch++", basis=landscape.size)
+    assert found.value == pytest.approx(exact, abs=1e-9)
 
 
 def test_single_precision_agrees_with_double() -> None:
@@ -770,6 +822,9 @@ def test_parts_of_a_batch_cannot_stand_for_it() -> None:
         (lambda it: top_eigenvalues(it, which="best"), "which must be one of"),
         (lambda it: top_eigenvalues(it, 9, steps=8), "9 eigenvalues need as many steps"),
         (lambda it: top_eigenvalues(it, tolerance=0), "tolerance must be"),
+        (lambda it: top_eigenvalues(it, 3, basis=3), "basis must be a whole number above the 3"),
+        (lambda it: trace(it, basis=0), "basis must be a whole number"),
+        (lambda it: density(it, basis=1), "basis of at least 2"),
         (lambda it: trace(it, 1), "at least 2 products"),
         (lambda it: trace(it, 5, estimator="hutch++"), "at least 6 products"),
         (lambda it: trace(it, estimator="guess"), "estimator must be one of"),

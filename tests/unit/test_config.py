@@ -51,6 +51,7 @@ def test_identity_is_of_everything_that_decides_the_numbers() -> None:
         resolve("digits6", "late", "gnp"),
     ]
     assert len({base.identity, *(other.identity for other in others)}) == 4
+    assert resolve("digits6", "late", "sam", snapshots=2).identity == base.identity
 
 
 def test_a_resolved_configuration_survives_the_record() -> None:

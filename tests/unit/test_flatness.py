@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,20 +19,24 @@ import torch
 from msam_bench import fit, runs
 from msam_bench.cli import main
 from msam_bench.config import resolve
-from msam_bench.flatness import contours, ink, page, ratios, relief
-from msam_bench.flatness.measuring import ALONE, JOINT, MEASURES, Measurement, Plan, batches, measured
-from msam_bench.flatness.study import Study, compare, correlations, rows
+from msam_bench.flatness import contours, curves, ink, page, ratios, relief
+from msam_bench.flatness.matching import losses, matched
+from msam_bench.flatness.measures import MEASURES, SCORE, TAU, Plan
+from msam_bench.flatness.measuring import ALONE, JOINT, Measurement, batches, measured
+from msam_bench.flatness.study import Study, compare, rows
 from msam_bench.flatness.surfaces import Grid, Sheet, chosen, surfaces, table
+from msam_bench.flatness.trajectories import trajectories
+from msam_bench.flatness.wording import answer, correlations, details
 from msam_bench.restore import restored
 
 SMALL = Plan(samples=24, steps=2, pairs=2, products=6)
-SETTINGS: dict[str, Any] = {"epochs": 1, "hidden": 8, "features": 8, "batch_size": 256}
+SETTINGS: dict[str, Any] = {"epochs": 2, "hidden": 8, "features": 8, "batch_size": 256, "snapshots": 1}
 SHOWN = ("ball", "eigenvalue", "trace")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of two methods on one seed, one epoch each."""
+    """Runs of two methods on one seed, two epochs each, with snapshots."""
     folder = tmp_path_factory.mktemp("flatness") / "runs"
     for method in ("joint", "msam"):
         fit.run(resolve("smartwatch", "late", method, seed=0, **SETTINGS), folder)
@@ -73,8 +78,15 @@ def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.Record], 
     names = record.data["modalities"]
     sites = {(one.view, one.block) for one in first}
     assert sites == {(JOINT, block) for block in ("all", *names, "fusion")} | {(ALONE, name) for name in names}
-    assert len(first) == len(sites) * len(MEASURES)
+    assert len(first) == len(sites) * len(MEASURES) + len(names) + 2
     assert all(math.isfinite(one.value) for one in first)
+    stated = {one.block: one.value for one in first if one.measure == SCORE}
+    assert stated["all"] == pytest.approx(record.summary["test_accuracy"])
+    assert {name: stated[name] for name in names} == pytest.approx(
+        {name: record.summary["coalitions"][name] for name in names}
+    )
+    (tau,) = [one.value for one in first if one.measure == TAU]
+    assert tau == pytest.approx(record.summary["tau"])
     monkeypatch.setitem(MEASURES, "loss", ("loss", lambda it, plan: (7.0, 0.0, "")))
     assert measured(record, SMALL) == first
     changed = measured(record, replace(SMALL, rho=0.1))
@@ -91,15 +103,46 @@ def test_what_cannot_be_measured_is_kept_with_its_reason(trained: list[runs.Reco
         assert all(math.isnan(one.value) and one.note == "no such number here" for one in found)
 
 
+# ---- at equal loss --------------------------------------------------------------------------------------------------
+
+
+def test_snapshots_are_measured_as_their_epochs_were(trained: list[runs.Record]) -> None:
+    record = trained[0]
+    found = losses(record, replace(SMALL, samples=10**6))
+    objective, dataset = restored(record, 2)
+    inputs, target = dataset.splits["train"].take(slice(None))
+    assert list(found) == [0, 1, 2]
+    assert found[2] == pytest.approx(float(objective.loss(objective.logits(inputs), target)), rel=1e-5)
+    accuracy = float((objective.logits(inputs).argmax(-1) == target).double().mean())
+    assert accuracy == pytest.approx(record.metrics[1]["train_accuracy"])
+    assert measured(record, SMALL, 1) != measured(record, SMALL, 2) == measured(record, SMALL, 2)
+
+
+def test_runs_are_met_where_their_losses_are_nearest(trained: list[runs.Record], monkeypatch: Any) -> None:
+    told = {"joint": {0: 2.0, 1: 0.5, 2: 0.1}, "msam": {0: 2.0, 1: 1.0, 2: 0.4}}
+    monkeypatch.setattr("msam_bench.flatness.matching.losses", lambda record, plan: told[record.label])
+    with ThreadPoolExecutor(1) as executor:
+        found = matched(trained, SMALL, executor)
+    assert {folder.name.split("-")[2]: epoch for folder, epoch in found.items()} == {"joint": 1, "msam": 2}
+
+
+def test_runs_without_snapshots_cannot_be_met(trained: list[runs.Record], tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(trained[0].folder, bare, ignore=shutil.ignore_patterns("snapshots"))
+    record = runs.read(bare)
+    with pytest.raises(ValueError, match="found none with a finite loss; train with snapshots"):
+        losses(record, SMALL)
+    with pytest.raises(ValueError, match=r"A path needs 3 snapshots, .* has 0; train with --snapshots 1"):
+        trajectories([record], Grid(points=3, samples=24))
+    with pytest.raises(ValueError, match=r"Expected a checkpoint at .*snapshots/000001\.ckpt"):
+        measured(record, replace(SMALL, seed=4), 1)
+
+
 # ---- many runs ------------------------------------------------------------------------------------------------------
 
 
-def record(label: str, seed: int, alone: float = 0.5) -> runs.Record:
-    summary = {
-        "test_accuracy": 0.9 + seed / 1000,
-        "coalitions": {"audio": 0.8, "image": alone, "audio+image": 0.9},
-        "contributions": {"audio": 0.6, "image": 0.3},
-    }
+def record(label: str, seed: int) -> runs.Record:
+    summary = {"contributions": {"audio": 0.6, "image": 0.3}}
     config = {"data": "made-up", "fusion": "late", "seed": seed, "features": 8, "hidden": 8}
     metrics = [{"dominant/audio": 0.7, "dominant/image": 0.3}] if label.startswith("msam") else []
     parts = {"data": {"modalities": ["audio", "image"]}, "environment": {}, "timing": {}, "metrics": metrics}
@@ -112,11 +155,13 @@ def made_up(factor: float, alone: float = 0.5, noise: float = 0.05) -> tuple[lis
     records, found = [], {}
     for seed in range(8):
         for label in ("joint", "msam"):
-            one = record(label, seed, alone if label == "msam" else 0.5)
+            one = record(label, seed)
             jitter = float(torch.randn((), generator=generator).mul(noise).exp())
             own = {"all": 3.0, "audio": 2.0, "image": jitter * (factor if label == "msam" else 1), "fusion": 1.0}
             records.append(one)
-            found[one.folder] = [Measurement(JOINT, b, m, v, 0.1) for b, v in own.items() for m in SHOWN]
+            accuracy = {"all": 0.9 + seed / 1000, "audio": 0.8, "image": alone if label == "msam" else 0.5}
+            found[one.folder] = [Measurement(JOINT, b, m, v, 0.1) for b, v in own.items() for m in ("loss", *SHOWN)]
+            found[one.folder] += [Measurement(ALONE, b, SCORE, v, 0.01) for b, v in accuracy.items()]
     return records, found
 
 
@@ -129,32 +174,36 @@ def test_sharper_non_dominant_encoders_are_seen_and_said() -> None:
     study = study_of(2.0, alone=0.4)
     assert set(study.dominant.values()) == {"audio"}
     assert math.exp(study.weaker["eigenvalue"]["msam"].difference) == pytest.approx(2, rel=0.1)
-    assert study.answer.startswith(
+    assert answer(study).startswith(
         "By at least one measure, under msam the non-dominant encoders end sharper than under"
     )
-    (said,) = study.details
+    assert "Measured at the selected weights." in answer(study)
+    (said,) = details(study)
     assert said.startswith("msam: the non-dominant encoders are sharper by ball (x 2.")
     assert "Alone, those modalities are less accurate (-10.00 points" in said
     assert "All modalities together are not shown to differ" in said
+    assert said.endswith("Its training loss is x 1.00 [1.00, 1.00] that of joint.")
 
 
 def test_no_difference_is_called_none() -> None:
     study = study_of(1.0)
-    assert study.answer.startswith(
+    assert answer(study).startswith(
         "No method is shown to leave the non-dominant encoders sharper or flatter than joint"
     )
-    assert study.details[0].count("not shown to differ") == 5
-    assert "sharper" not in study.details[0]
+    assert details(study)[0].count("not shown to differ") == 5
+    assert "sharper" not in details(study)[0]
 
 
 def test_flatter_is_said_as_readily() -> None:
-    assert "flatter by trace (x 0.5" in study_of(0.5).details[0]
-    assert "under msam the non-dominant encoders end flatter than under joint" in study_of(0.5).answer
+    assert "flatter by trace (x 0.5" in details(study_of(0.5))[0]
+    assert "under msam the non-dominant encoders end flatter than under joint" in answer(study_of(0.5))
 
 
 def test_values_that_are_not_positive_have_no_ratio() -> None:
     records, found = made_up(2.0)
-    found[records[0].folder] = [replace(one, value=-1.0) for one in found[records[0].folder]]
+    found[records[0].folder] = [
+        one if one.measure == SCORE else replace(one, value=-1.0) for one in found[records[0].folder]
+    ]
     study = compare(records, found)
     assert all(line.ratios == {} for line in study.lines)
     assert study.weaker["trace"]["msam"].n == 7
@@ -167,6 +216,7 @@ def test_rows_are_unrounded_and_correlation_is_said() -> None:
     assert row["n"] == 8
     assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
     assert "Kendall" in correlations(study)
+    assert all(row["ratio"] is None for row in rows(study) if row["measure"] == SCORE)
 
 
 def test_runs_that_cannot_be_compared_are_refused() -> None:
@@ -209,9 +259,29 @@ def test_surfaces_share_directions_and_data(trained: list[runs.Record]) -> None:
     assert len(lines) == 19
 
 
+def test_paths_lie_in_the_plane_that_holds_most_of_them(trained: list[runs.Record]) -> None:
+    found = trajectories(chosen(trained), Grid(points=5, samples=24))
+    assert list(found.paths) == ["joint", "msam"]
+    assert found.paths["joint"][-1] == (0, 0)
+    assert found.paths["joint"][0] == pytest.approx(found.paths["msam"][0], rel=1e-4)  # they start at the same weights
+    for path in found.paths.values():
+        assert len(path) == 3
+        for place in path:
+            assert all(axis[0] < value < axis[-1] for value, axis in zip(place, found.axes, strict=True))
+    assert "closest to all paths holds" in found.about
+
+
+def test_a_line_is_a_row_of_the_surface(trained: list[runs.Record]) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        plane, line = (surfaces(chosen(trained), Grid(axes=n, points=3, samples=24), executor)[0] for n in (2, 1))
+    assert line.straight
+    assert not plane.straight
+    assert [row[0] for row in line.losses] == [row[1] for row in plane.losses]
+
+
 def sheet(values: Sequence[Sequence[float | None]], label: str = "joint") -> Sheet:
     axes = ([float(i) for i in range(len(values))], [float(i) for i in range(len(values[0]))])
-    about = ("all", ("audio",), 24, "joint", 0)
+    about = ("all", ("audio",), 24, "nats", "Directions: seed 0.")
     return Sheet(label, 0, axes, [list(row) for row in values], 0.5, ("first", "second <b>"), *about)
 
 
@@ -262,10 +332,28 @@ def test_pictures_have_axes_one_scale_and_marked_holes() -> None:
         assert svg.count("first") == svg.count("second &lt;b&gt;") == 2
         assert svg.count("Training loss (nats, logarithmic scale)") == 1
         assert ink.png(svg, 0.5)[:8] == b"\x89PNG\r\n\x1a\n"
-    assert "Crosses: no finite loss." in contours.poster(sheets)
+    assert "Crosses:" in contours.poster(sheets)
     assert "Crosses" not in contours.poster(sheets[:1])
     quads = [relief.relief([one]).count("Z") for one in sheets]
     assert quads[0] - quads[1] == 1
+
+
+def test_curves_have_axes_a_legend_and_gaps_for_holes() -> None:
+    values: list[list[float | None]] = [[4.0], [None], [1.0], [2.0]]
+    sheets = [replace(sheet(values), axes=([-1.0, -0.3, 0.3, 1.0], [0.0]), label=name) for name in ("joint", "a & b")]
+    svg = curves.poster(sheets)
+    assert svg.count("first") == 1
+    assert "loss (nats)" in svg
+    assert "a &amp; b" in svg
+    assert svg.count('stroke-width="1.6"') == 2 * 2 + 2  # two pieces a curve, and the legend
+    assert ink.png(svg, 0.5)[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_paths_are_drawn_with_a_legend() -> None:
+    paths = {"joint": [(0.0, 0.0), (3.0, 4.0)], "msam": [(0.0, 0.0), (9.0, 2.0)]}
+    svg = contours.poster([replace(sheet(bowl()), paths=paths)])
+    assert svg.count(">joint<") == svg.count(">msam<") == 1
+    assert svg.count('stroke-width="3.2"') == 2
 
 
 def test_ratio_panels_name_every_row() -> None:
@@ -275,7 +363,10 @@ def test_ratio_panels_name_every_row() -> None:
     assert all(svg.count(f">{name}<") == 1 for name in ("all", "audio", "image", "fusion"))
     assert svg.count(">msam<") == 4
     records, found = made_up(2.0)
-    found = {folder: [replace(one, value=-1.0) for one in own] for folder, own in found.items()}
+    found = {
+        folder: [one if one.measure == SCORE else replace(one, value=-1.0) for one in own]
+        for folder, own in found.items()
+    }
     assert ratios.panel(compare(records, found), "eigenvalue") is None
 
 
@@ -288,7 +379,7 @@ def test_the_page_needs_no_network_and_holds_every_number(tmp_path: Path) -> Non
     written = page.write(tmp_path / "report", page.Page("Flatness <now>", study, sheets, "msam study", {"rho": 0.05}))
     text = written.read_text()
     assert "Flatness &lt;now&gt;" in text
-    assert study.answer in text
+    assert answer(study) in text
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
     assert "Points without a finite loss: joint 1." in text
     grids = json.loads(re.findall(r'id="grids">(.*?)</script>', text)[0])
@@ -335,6 +426,7 @@ def test_msam_landscape_draws_runs(root: Path, tmp_path: Path, capsys: Any) -> N
         (["--coalition", "nose"], "A coalition is some of the modalities"),
         (["--points", "1"], "points >= 2"),
         (["--seed", "9"], "of seed 9"),
+        (["--plane", "trajectory", "--axes", "1"], "drawn in a plane, found --axes 1"),
     ],
 )
 def test_msam_landscape_refuses_in_one_sentence(root: Path, arguments: list[str], words: str, capsys: Any) -> None:
@@ -346,9 +438,19 @@ def test_msam_landscape_refuses_in_one_sentence(root: Path, arguments: list[str]
     assert said.count("\n") == 1
 
 
+def test_msam_landscape_draws_lines_and_paths(root: Path, tmp_path: Path) -> None:
+    options = ["--points", "5", "--samples", "24", "--workers", "1"]
+    succeed(["landscape", str(root), *options, "--axes", "1", "--output", str(tmp_path / "line")])
+    succeed(["landscape", str(root), *options, "--plane", "trajectory", "--output", str(tmp_path / "paths")])
+    assert (tmp_path / "line/surfaces.csv").read_text().count("\n") == 1 + 2 * 5
+    assert (tmp_path / "line/curves.png").is_file()
+    assert "Paths of training" in (tmp_path / "paths/flatness.html").read_text()
+    assert ">msam<" in (tmp_path / "paths/contours.svg").read_text()
+
+
 @pytest.mark.slow
 def test_msam_study_flatness_answers(root: Path, tmp_path: Path, capsys: Any) -> None:
-    given = {"epochs": 1, "hidden": 8, "features": 8, "batch-size": 256, "methods": "joint,msam", "seeds": 1}
+    given = {"epochs": 2, "hidden": 8, "features": 8, "batch-size": 256, "methods": "joint,msam", "seeds": 1}
     settings = [part for key, value in given.items() for part in (f"--{key}", str(value))]
     measuring = ["--samples", "24", "--points", "3", "--workers", "1", "--report", str(tmp_path / "out")]
     before = {path: path.stat().st_mtime_ns for path in root.glob("*/run.json")}

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from msam.sharpness.krylov import Krylov
+from msam.sharpness.krylov import BASIS, Krylov
 from msam.sharpness.landscape import Landscape
 from msam.sharpness.record import Cost, Progress, Site, one_of, positive, tell, whole
 
@@ -51,18 +51,20 @@ def top_eigenvalues(
     which: Which = "largest",
     steps: int = 60,
     tolerance: float = 1e-4,
+    basis: int | None = None,
     vectors: bool = False,
     progress: Progress = None,
 ) -> Eigenvalues:
-    """Extreme eigenvalues by the Lanczos method with full reorthogonalisation.
+    """Extreme eigenvalues by the Lanczos method with full reorthogonalisation and thick restarts.
 
     From a random start `q_1` it builds an orthonormal basis `Q` of `span{q_1, H q_1, H^2 q_1, ...}`, in which H is the
     tridiagonal `T = Q^T H Q`. The eigenvalues of T approach the extreme ones of H from inside. Stops as soon as the
     residuals of those asked for are at most `tolerance` times the largest magnitude in T, or after `steps`; read
     `converged`. An eigenvalue that repeats exactly is found once, unless steps are left when the rest is known.
-    (Lanczos 1950; Golub and Van Loan, Matrix Computations, chapter 10.)
+    (Lanczos 1950; Golub and Van Loan, Matrix Computations, chapter 10.) When the basis is full, it goes on from the
+    best half of the eigenvector estimates (Wu and Simon 2000): a larger basis takes fewer products, for more memory.
 
-    Takes one loss and at most `steps` Hessian-vector products; keeps as many vectors.
+    Takes one loss and at most `steps` Hessian-vector products; keeps `basis` vectors.
 
     Args:
         landscape: what to measure.
@@ -70,6 +72,7 @@ def top_eigenvalues(
         which: `largest`, `smallest` (the most negative), or those of largest `magnitude`.
         steps: at most so many products, at least `count`.
         tolerance: of the residuals, relative to the largest magnitude.
+        basis: vectors kept, more than `count`; 8, or twice `count` and 4, whichever is more, if None.
         vectors: return eigenvectors too.
         progress: called with (done, steps) after each product; an early stop leaves done below steps.
 
@@ -81,36 +84,42 @@ def top_eigenvalues(
     whole(count=count, steps=steps)
     if count > min(steps, landscape.size):
         raise ValueError(f"{count} eigenvalues need as many steps and parameters, found {steps=}, {landscape.size}.")
+    room = max(BASIS, 2 * count + 4) if basis is None else basis
+    if not (isinstance(room, int) and room > count):
+        raise ValueError(f"basis must be a whole number above the {count} eigenvalues asked for, found {basis!r}.")
     before, loss, generator = landscape.spent, landscape.base(), landscape.generator()
     krylov = Krylov(landscape, landscape.noise(generator))
-    chosen, within = _grown(krylov, count, which, steps, tolerance, generator, progress)
+    chosen, within = _grown(krylov, count, which, (steps, room), tolerance, generator, progress)
     values, residuals, mixture = (part[..., chosen] for part in krylov.ritz())
     found = torch.stack([krylov.combined(column) for column in mixture.T]) if vectors else None
     cost = landscape.spent.plus(before, -1)
     numbers = tuple(values.tolist()), tuple(residuals.tolist())
-    return Eigenvalues(*numbers, within, found, len(krylov.basis), loss, landscape.site, cost)
+    return Eigenvalues(*numbers, within, found, krylov.steps, loss, landscape.site, cost)
 
 
 def _grown(
     krylov: Krylov,
     count: int,
     which: Which,
-    steps: int,
+    limits: tuple[int, int],
     tolerance: float,
     generator: torch.Generator,
     progress: Progress,
 ) -> tuple[Tensor, bool]:
     """Grows until the eigenvalues asked for have converged; their positions, and whether they have."""
-    whole_space, restarted = krylov.landscape.size, False
+    (steps, room), restarted = limits, False
     while True:
         krylov.grow()
-        tell(progress, len(krylov.basis), steps)
+        tell(progress, krylov.steps, steps)
         values, residuals, _ = krylov.ritz()
-        chosen = _extremes(values, which)[:count]
+        order = _extremes(values, which)
+        chosen = order[:count]
         within = len(chosen) == count and bool((residuals[chosen] <= tolerance * values.abs().max()).all())
         restarted = restarted or krylov.exhausted
-        if len(krylov.basis) in (steps, whole_space) or (within and not restarted):
+        if krylov.steps == steps or len(krylov.basis) == krylov.landscape.size or (within and not restarted):
             return chosen, within
+        if len(krylov.basis) == room:
+            krylov.shrink(order[: (count + room) // 2])
         if krylov.exhausted:
             krylov.restart(krylov.landscape.noise(generator))
 

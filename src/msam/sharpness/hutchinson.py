@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from msam.sharpness.krylov import ROUNDING, orthogonal
+from msam.sharpness.krylov import BASIS, ROUNDING, orthogonal
 from msam.sharpness.landscape import Landscape
 from msam.sharpness.record import Cost, Progress, Site, mean_and_error, one_of, tell, whole
 
@@ -40,14 +40,19 @@ class Trace:
 
 
 def trace(
-    landscape: Landscape, products: int = 60, *, estimator: Estimator = "hutchinson", progress: Progress = None
+    landscape: Landscape,
+    products: int = 60,
+    *,
+    estimator: Estimator = "hutchinson",
+    basis: int = BASIS,
+    progress: Progress = None,
 ) -> Trace:
     """The Hessian's trace from Hessian-vector products with random signs `z`: `E z^T H z = tr H`.
 
     `hutchinson` (1990) averages `products` of them and keeps two vectors. `hutch++` (Meyer et al. 2021, arXiv
     2010.09649) spends a third on an orthonormal basis Q of the range of H, a third on `tr Q^T H Q`, exactly, and the
-    last third on what is orthogonal to Q. Its errors are far smaller where few eigenvalues dominate, but it keeps
-    `products / 3` vectors. Both give the standard error of their random part.
+    rest on what is orthogonal to Q. Its errors are far smaller where few eigenvalues dominate, but it keeps Q: `basis`
+    vectors at most, in place of which more of the rest are drawn. Both give the standard error of their random part.
 
     Takes one loss and `products` Hessian-vector products.
 
@@ -55,13 +60,14 @@ def trace(
         landscape: what to measure.
         products: how many Hessian-vector products, at least 2 (`hutch++`: 6).
         estimator: `hutchinson` or `hutch++`.
+        basis: the most vectors that `hutch++` keeps, at least 1.
         progress: called with (done, products) after each.
 
     Raises:
         ValueError: if an argument is out of its range, the model has diverged, or there is no second derivative.
     """
     one_of("estimator", estimator, get_args(Estimator))
-    whole(products=products)
+    whole(products=products, basis=basis)
     least = 2 if estimator == "hutchinson" else 6
     if products < least:
         raise ValueError(f"{estimator} needs at least {least} products to give an error, found {products}.")
@@ -72,11 +78,11 @@ def trace(
         tell(progress, round(landscape.spent.products - before.products), products)
         return found
 
-    sketched = products // 3 if estimator == "hutch++" else 0
-    basis = _range(image, (landscape.signs(generator) for _ in range(sketched)))
-    inside = sum(float(q @ image(q)) for q in basis)
-    if len(basis) < landscape.size:
-        probes = (orthogonal(landscape.signs(generator), basis) for _ in range(products - 2 * sketched))
+    sketched = min(products // 3, basis) if estimator == "hutch++" else 0
+    kept = _range(image, (landscape.signs(generator) for _ in range(sketched)))
+    inside = sum(float(q @ image(q)) for q in kept)
+    if len(kept) < landscape.size:
+        probes = (orthogonal(landscape.signs(generator), kept) for _ in range(products - 2 * sketched))
         outside, error = mean_and_error([float(probe @ image(probe)) for probe in probes])
     else:
         outside, error = 0.0, 0.0

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .app import app, study_app
 from .jobs import pool, train_all
 from .screen import command, console, counting, line
 from .settings import METHODS, Settings, chosen_methods, planned
+
+if TYPE_CHECKING:
+    from msam_bench.flatness.measures import Plan
+    from msam_bench.runs import Record
+
+AT = {
+    "selected": "at the selected weights",
+    "equal-loss": "at equal training loss, each run at the epoch whose loss is nearest to the lowest that all methods "
+    "of its seed reach",
+}
 
 
 @app.command
@@ -18,6 +28,8 @@ def landscape(
     block: str | None = None,
     coalition: str | None = None,
     seed: int | None = None,
+    plane: Literal["random", "trajectory"] = "random",
+    axes: Literal[1, 2] = 2,
     directions: int = 0,
     points: int = 25,
     span: float = 1.0,
@@ -32,9 +44,12 @@ def landscape(
         block: Move only the encoder of this modality, or only the fusion; all weights if not given.
         coalition: Modalities that are present, joined by +; all if not given.
         seed: Which seed's runs; the lowest that most methods have if not given.
-        directions: Seed of the two directions and of the samples.
+        plane: Random directions, a surface for each method; or the plane of the paths that training took, which needs
+            runs trained with --snapshots.
+        axes: 2 for surfaces, 1 for curves along one random direction.
+        directions: Seed of the directions and of the samples.
         points: Points along each axis.
-        span: How far to go, in lengths of each filter of the first method.
+        span: How far to go in random directions, in lengths of each filter of the first method.
         samples: How many training samples the loss is a mean of.
         workers: Processes, one core each; as many as there are cores if not given.
         output: Folder of the page and its pictures.
@@ -42,11 +57,19 @@ def landscape(
     from msam_bench import runs
     from msam_bench.flatness.page import Page, write
     from msam_bench.flatness.surfaces import Grid, chosen, surfaces
+    from msam_bench.flatness.trajectories import trajectories
 
     records = chosen(runs.records(folders or [Path("runs")]), seed)
     present = None if coalition is None else tuple(coalition.split("+"))
-    with counting("surfaces") as watch, pool(workers, len(records)) as executor:
-        sheets = surfaces(records, Grid(block, present, points, span, samples, directions), executor, watch)
+    grid = Grid(block, present, axes, points, span, samples, directions)
+    if plane == "trajectory":
+        if axes == 1:
+            raise ValueError("Paths are drawn in a plane, found --axes 1; leave it out, or take --plane random.")
+        with counting("points") as watch:
+            sheets = [trajectories(records, grid, watch)]
+    else:
+        with counting("surfaces") as watch, pool(workers, len(records)) as executor:
+            sheets = surfaces(records, grid, executor, watch)
     for sheet in sheets:
         line(sheet.label, f"loss {sheet.loss:.4g}, around it {min(sheet.values):.4g} to {max(sheet.values):.4g}")
     title = f"Loss landscapes on {records[0].config['data']}"
@@ -63,6 +86,7 @@ def study_flatness(
     first_seed: int = 0,
     fusion: Literal["late", "early"] = "late",
     settings: Settings = Settings(),
+    at: Literal["selected", "equal-loss"] = "selected",
     samples: int = 512,
     rho: float = 0.05,
     points: int = 25,
@@ -79,28 +103,42 @@ def study_flatness(
         first_seed: The first of them.
         fusion: Late (linear on the concatenated features) or early (a maxout trunk).
         settings: Changes to the data set's default settings.
+        at: Which weights: the selected ones, or those at which all methods of a seed have the same training loss, as
+            nearly as their snapshots allow; they are then kept every epoch if --snapshots does not say otherwise.
         samples: How many training samples are measured on.
         rho: Radius of the ball.
         points: Points along each axis of the surfaces, which are drawn for the first seed.
         workers: Processes, one core each; as many as there are cores if not given.
         runs: Folder of the run folders; measurements are kept in them.
-        report: Folder of the report; reports/flatness-DATA-FUSION if not given.
+        report: Folder of the report; reports/flatness-DATA-FUSION, and -equal-loss, if not given.
     """
-    from msam_bench.flatness.measuring import Plan, measure_all
+    from msam_bench.flatness.measures import Plan
+    from msam_bench.flatness.measuring import measure_all
     from msam_bench.flatness.page import Page, write
     from msam_bench.flatness.study import compare as compare_flatness
     from msam_bench.flatness.surfaces import Grid, chosen, surfaces
+    from msam_bench.flatness.wording import answer, details
     from msam_bench.names import stem
 
+    equal = at == "equal-loss"
+    settings = replace(settings, snapshots=settings.snapshots or 1) if equal else settings
     choice = chosen_methods(data, fusion, methods, first_seed, settings)
     records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers)
     plan = Plan(samples=samples, rho=rho)
+    epochs = _matched(records, plan, workers) if equal else None
     with counting("runs measured") as watch, pool(workers, len(records)) as executor:
-        study = compare_flatness(records, measure_all(records, plan, executor, watch))
+        study = compare_flatness(records, measure_all(records, plan, executor, watch, epochs), at=AT[at])
     drawn = chosen(records)
     with counting("surfaces") as watch, pool(workers, len(drawn)) as executor:
-        sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch)
-    folder = report or Path("reports") / f"flatness-{stem(data)}-{fusion}"
-    page = write(folder, Page(f"Flatness on {data}", study, tuple(sheets), command(), asdict(plan)))
-    said = "\n".join([study.answer, *(f"- {line}" for line in study.details)])
+        sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch, epochs)
+    folder = report or Path("reports") / f"flatness-{stem(data)}-{fusion}{'-equal-loss' if equal else ''}"
+    page = write(folder, Page(f"Flatness on {data}, {fusion} fusion", study, tuple(sheets), command(), asdict(plan)))
+    said = "\n".join([answer(study), *(f"- {sentence}" for sentence in details(study))])
     console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _matched(records: list[Record], plan: Plan, workers: int | None) -> dict[Path, int]:
+    from msam_bench.flatness.matching import matched
+
+    with counting("paths followed") as watch, pool(workers, len(records)) as executor:
+        return matched(records, plan, executor, watch)

@@ -46,6 +46,8 @@ class Settings:
     "Width of the encoders' hidden layers."
     select: Literal["best", "last"] | None = None
     "Which epoch's weights are tested: best on validation, or last."
+    snapshots: int | None = None
+    "Keep the weights every so many epochs; a finished run without them is trained again."
     config: Path | None = None
     "A TOML file with any of these settings."
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from textwrap import wrap as wrapped
 
 from .ink import Scale, alone, bar, moved, path, picture, short, text, tiled
+from .marks import legend, looks, trace
 from .surfaces import Points, Sheet
 
 SIDE, LEFT, TOP = 240.0, 62.0, 30.0
 WIDTH, HEIGHT = SIDE + LEFT + 14, SIDE + TOP + 48
+FRAME = (LEFT, TOP, SIDE, SIDE)
+"""Where the grid lies in a panel: left, top, width, height."""
 LEVELS = 9
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
@@ -47,35 +51,52 @@ def _cell(values: Sequence[float], level: float, i: int, j: int) -> Iterator[Seg
 
 def panel(sheet: Sheet, scale: Scale) -> str:
     """One surface: colours, level lines, the model in the middle, axes with their units; `WIDTH` by `HEIGHT`."""
-    across, along = sheet.axes
     levels = [scale.value((k + 0.5) / LEVELS) for k in range(LEVELS)]
     lines = [
         path([_at(sheet, *start), _at(sheet, *end)], 'stroke="#ffffff" stroke-opacity="0.75" fill="none"')
         for level in levels
         for start, end in segments(sheet.losses, level)
     ]
-    middle = ((len(across) - 1) / 2, (len(along) - 1) / 2)
-    x, y = _at(sheet, *middle)
-    mark = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#ffffff" stroke="#000000"/>'
     frame = f'<rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}" fill="none" stroke="currentColor"/>'
     title = text(LEFT + SIDE / 2, 18, f"{sheet.label}: loss {short(sheet.loss)}", size=14, more='font-weight="600"')
-    return "".join([title, *_cells(sheet, scale), *lines, mark, frame, *_axes(sheet)])
+    return "".join([title, *_cells(sheet, scale), *lines, *_marks(sheet), frame, *_axes(sheet)])
+
+
+def _marks(sheet: Sheet) -> Iterator[str]:
+    """The model, and the paths that lead to it and to others."""
+    for look in looks(sheet.paths, on_colours=True):
+        yield trace([_where(sheet, *place) for place in sheet.paths[look.name]], look)
+    x, y = _where(sheet, 0.0, 0.0)
+    yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="#ffffff" stroke="#000000"/>'
+
+
+def _where(sheet: Sheet, first: float, second: float) -> tuple[float, float]:
+    """Where coordinates lie in the panel."""
+    places = (
+        (value - axis[0]) / (axis[-1] - axis[0]) * (len(axis) - 1)
+        for value, axis in zip((first, second), sheet.axes, strict=True)
+    )
+    return _at(sheet, *places)
 
 
 def poster(sheets: Sequence[Sheet], columns: int = 3) -> str:
     """All panels and the colour scale as one file of its own."""
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
     panels, width, bottom = tiled([[panel(sheet, scale)] for sheet in sheets], WIDTH, HEIGHT, columns)
-    height = bottom + 84
-    legend = moved(LEFT, bottom + 18, [bar(scale, min(width - LEFT - 40, 420), title_of(scale))])
     crosses = " Crosses: no finite loss." if any(sheet.holes for sheet in sheets) else ""
-    holes = text(LEFT, height - 6, f"{said(sheets[0])} White dot: the model.{crosses}", size=11, anchor="start")
-    return alone(picture(width, height, [*panels, legend, holes], "Loss surfaces"))
+    words = wrapped(f"{said(sheets[0])} White dot: the model.{crosses}", int((width - 20) / 5.4))
+    named, tall = legend(looks(sheets[0].paths, on_colours=True), LEFT, bottom + 10, width - LEFT)
+    colours = moved(
+        LEFT, bottom + tall + 18, [bar(scale, min(width - LEFT - 40, 420), title_of(scale, sheets[0].unit))]
+    )
+    below = bottom + tall + 74
+    lines = [text(12, below + 14 * i, line, size=11, anchor="start") for i, line in enumerate(words)]
+    return alone(picture(width, below + 14 * len(words), [*panels, *named, colours, *lines], "Loss surfaces"))
 
 
-def title_of(scale: Scale) -> str:
+def title_of(scale: Scale, unit: str) -> str:
     """What the colours mean."""
-    return f"Training loss (nats{', logarithmic scale' if scale.logarithmic else ''})"
+    return f"Training loss ({unit}{', logarithmic scale' if scale.logarithmic else ''})"
 
 
 def said(sheet: Sheet) -> str:
@@ -83,9 +104,8 @@ def said(sheet: Sheet) -> str:
     weights = {"all": "all weights", "fusion": "the weights of the fusion"}.get(
         sheet.block, f"the encoder of {sheet.block}"
     )
-    return (
-        f"Moved: {weights}. Present: {' + '.join(sheet.coalition)}. Samples: {sheet.samples}. Run seed: {sheet.seed}."
-    )
+    present = " + ".join(sheet.coalition)
+    return f"Moved: {weights}. Present: {present}. Samples: {sheet.samples}. Run seed: {sheet.seed}. {sheet.about}"
 
 
 def _at(sheet: Sheet, i: float, j: float) -> tuple[float, float]:

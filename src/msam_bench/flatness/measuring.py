@@ -2,14 +2,15 @@
 
     found = measured(record, Plan())           # kept in the run's folder, made once
 
-A block is measured under the loss of all modalities; an encoder also under the loss of its modality alone.
+A block is measured under the loss of all modalities; an encoder also under the loss of its modality alone. Accuracies
+of the same weights stand beside.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,38 +19,18 @@ from typing import TYPE_CHECKING, Any
 from msam_bench.executor import in_order
 from msam_bench.files import write_whole
 
+from .measures import MEASURES, Plan
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from msam import Objective
     from msam.sharpness import Landscape
+    from msam_bench.data import Dataset
     from msam_bench.runs import Record
 
 JOINT, ALONE = "all modalities", "alone"
 """Whose loss: that of all modalities together, or that of the block's own modality."""
-_FILE = "flatness.json"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured, and how.
-
-    Args:
-        samples: of the training split, drawn by the run's seed, so that methods of a seed see the same ones.
-        rho: radius of the ball.
-        adaptive_rho: radius relative to the weights.
-        steps: of the projected ascent.
-        sigma: standard deviation of Gaussian moves.
-        pairs: of opposite Gaussian moves.
-        products: Hessian-vector products for the trace; at most twice as many for the eigenvalue.
-        seed: of samples, directions and probes.
-    """
-
-    samples: int = 512
-    rho: float = 0.05
-    adaptive_rho: float = 0.5
-    steps: int = 10
-    sigma: float = 0.01
-    pairs: int = 10
-    products: int = 30
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,7 @@ class Measurement:
     Args:
         view: whose loss, `JOINT` or `ALONE`.
         block: `all`, a modality or `fusion`.
-        measure: its name, a key of `MEASURES`.
+        measure: its name, a key of `MEASURES`, or `SCORE` or `TAU`.
         value: NaN where it could not be measured.
         error: standard error, or the residual of an eigenvalue; 0 for what is deterministic.
         note: why there is no value, or what to know of it.
@@ -73,94 +54,85 @@ class Measurement:
     note: str = ""
 
 
-Found = tuple[float, float, str]
-
-
-def _ball(landscape: Landscape, rho: float, steps: int, adaptive: bool = False) -> Found:
-    from msam.sharpness import ball_sharpness
-
-    found = ball_sharpness(landscape, rho, steps, adaptive=adaptive)
-    return found.value, found.error, "random direction, the gradient is zero" if found.stationary else ""
-
-
-def _average(landscape: Landscape, plan: Plan) -> Found:
-    from msam.sharpness import average_sharpness
-
-    found = average_sharpness(landscape, plan.sigma, plan.pairs)
-    return found.value, found.error, ""
-
-
-def _eigenvalue(landscape: Landscape, plan: Plan) -> Found:
-    from msam.sharpness import top_eigenvalues
-
-    found = top_eigenvalues(landscape, steps=min(2 * plan.products, landscape.size))
-    return found.values[0], found.residuals[0], "" if found.converged else "not converged"
-
-
-def _trace(landscape: Landscape, plan: Plan) -> Found:
-    from msam.sharpness import trace
-
-    found = trace(landscape, plan.products, estimator="hutch++")
-    return found.value, found.error, ""
-
-
-MEASURES: dict[str, tuple[str, Callable[[Any, Plan], Found]]] = {
-    "loss": ("training loss (nats)", lambda it, plan: (it.base(), 0.0, "")),
-    "one-step": ("one-step sharpness (nats)", lambda it, plan: _ball(it, plan.rho, 1)),
-    "ball": ("sharpness in the ball (nats)", lambda it, plan: _ball(it, plan.rho, plan.steps)),
-    "adaptive": ("adaptive sharpness (nats)", lambda it, plan: _ball(it, plan.adaptive_rho, plan.steps, True)),
-    "average": ("average-case sharpness (nats)", _average),
-    "eigenvalue": ("largest Hessian eigenvalue", _eigenvalue),
-    "trace": ("trace of the Hessian", _trace),
-}
-"""Name -> title with unit, and how it is measured."""
-
-
 # ---- one run --------------------------------------------------------------------------------------------------------
 
 
-def measured(record: Record, plan: Plan) -> list[Measurement]:
-    """All measurements of a finished run, from its folder if they are there."""
-    path = record.folder / _FILE
+def measured(record: Record, plan: Plan, epoch: int | None = None) -> list[Measurement]:
+    """All measurements of a finished run, from its folder if they are there.
+
+    Args:
+        record: the run.
+        plan: what is measured.
+        epoch: at the weights after this epoch, of which there is a snapshot; at the selected ones if None.
+    """
+    path = record.folder / ("flatness.json" if epoch is None else f"flatness-{epoch:06}.json")
     asked = asdict(plan)
     if path.is_file():
         kept = json.loads(path.read_text())
         if kept["plan"] == asked:
-            return [Measurement(**{**row, "value": _number(row["value"])}) for row in kept["measurements"]]
-    found = [_measure(*site, name, plan) for site in _sites(record, plan) for name in MEASURES]
-    rows = [{**asdict(one), "value": None if math.isnan(one.value) else one.value} for one in found]
-    write_whole(path, json.dumps({"plan": asked, "measurements": rows}, indent=1) + "\n")
+            return [_read(row) for row in kept["measurements"]]
+    from msam_bench.restore import restored
+
+    objective, dataset = restored(record, epoch)
+    found = [_measure(*site, name, plan) for site in _sites(objective, dataset, plan) for name in MEASURES]
+    found += _scores(objective, dataset)
+    write_whole(path, json.dumps({"plan": asked, "measurements": [_written(one) for one in found]}, indent=1) + "\n")
     return found
 
 
 def measure_all(
-    records: Sequence[Record], plan: Plan, executor: Executor, watch: Callable[[int, int], None] = lambda *_: None
+    records: Sequence[Record],
+    plan: Plan,
+    executor: Executor,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    epochs: Mapping[Path, int] | None = None,
 ) -> dict[Path, list[Measurement]]:
-    """Measurements of many runs, by folder; `watch` is told how many are done."""
-    found = in_order([executor.submit(measured, record, plan) for record in records], executor, watch)
-    return {record.folder: own for record, own in zip(records, found, strict=True)}
+    """Measurements of many runs, by folder; `watch` is told how many are done.
+
+    Args:
+        records: finished runs.
+        plan: what is measured.
+        executor: measures one run a job.
+        watch: called with (done, all runs).
+        epochs: at the weights of which epoch of each run, by folder; at the selected ones if None.
+    """
+    when = epochs or {}
+    jobs = [executor.submit(measured, record, plan, when.get(record.folder)) for record in records]
+    return {record.folder: own for record, own in zip(records, in_order(jobs, executor, watch), strict=True)}
 
 
-def batches(record: Record, samples: int, seed: int) -> tuple[Any, list[tuple[dict[str, Any], Any]]]:
-    """The selected model of a run, and the part of its training split that is measured on, as one batch."""
-    import torch
-
+def batches(
+    record: Record, samples: int, seed: int, epoch: int | None = None
+) -> tuple[Objective, list[tuple[dict[str, Tensor], Tensor]]]:
+    """The model of a run (see `restored`), and the part of its training split that is measured on, as one batch."""
     from msam_bench.restore import restored
 
-    objective, dataset = restored(record)
+    objective, dataset = restored(record, epoch)
+    return objective, _drawn(dataset, samples, seed)
+
+
+def _drawn(dataset: Dataset, samples: int, seed: int) -> list[tuple[dict[str, Tensor], Tensor]]:
+    import torch
+
     part = dataset.splits["train"]
-    rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:samples]
-    return objective, [part.take(rows)]
+    return [part.take(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:samples])]
 
 
-def _sites(record: Record, plan: Plan) -> Iterator[tuple[str, str, Landscape]]:
+def _sites(objective: Objective, dataset: Dataset, plan: Plan) -> Iterator[tuple[str, str, Landscape]]:
     from msam.sharpness import Landscape
 
-    objective, data = batches(record, plan.samples, plan.seed)
+    data = _drawn(dataset, plan.samples, plan.seed)
     for block in (None, *objective.encoders, "fusion"):
         yield JOINT, block or "all", Landscape(objective, data, block=block, seed=plan.seed)
     for name in objective.encoders:
         yield ALONE, name, Landscape(objective, data, block=name, coalition=name, seed=plan.seed)
+
+
+def _scores(objective: Objective, dataset: Dataset) -> Iterator[Measurement]:
+    from .scores import scores
+
+    for present, name, value, error in scores(objective, dataset):
+        yield Measurement(JOINT if present is None else ALONE, present or "all", name, value, error)
 
 
 def _measure(view: str, block: str, landscape: Landscape, name: str, plan: Plan) -> Measurement:
@@ -170,5 +142,11 @@ def _measure(view: str, block: str, landscape: Landscape, name: str, plan: Plan)
         return Measurement(view, block, name, math.nan, math.nan, str(error))
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _written(one: Measurement) -> dict[str, Any]:
+    numbers = {"value": one.value, "error": one.error}
+    return asdict(one) | {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+
+
+def _read(row: dict[str, Any]) -> Measurement:
+    numbers = {name: math.nan for name in ("value", "error") if row[name] is None}
+    return Measurement(**{**row, **numbers})

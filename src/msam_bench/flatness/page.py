@@ -5,6 +5,7 @@ write(Path("reports/flatness"), Page("Flatness on digits6", study, sheets, comma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 from msam_bench.files import csv_text, write_whole
 from msam_bench.templating import environment
 
-from . import contours, ratios
-from .ink import Scale, alone, bar, picture, png
+from . import contours, curves, marks, ratios
+from .ink import Scale, alone, bar, moved, picture, png
 from .relief import relief
-from .study import Study, correlations, rows
+from .study import Study, rows
 from .surfaces import Sheet, table
+from .wording import answer, correlations, details
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,14 @@ def _files(page: Page) -> dict[str, bytes | str]:
         files |= _both(pictures)
     if page.sheets:
         files["surfaces.csv"] = table(page.sheets)
-        files |= _both({"contours": contours.poster(page.sheets), "relief": relief(page.sheets)})
+        files |= _both(_posters(page.sheets))
     return {**files, "flatness.html": render(page)}
+
+
+def _posters(sheets: Sequence[Sheet]) -> dict[str, str]:
+    if sheets[0].straight:
+        return {"curves": curves.poster(sheets)}
+    return {"contours": contours.poster(sheets), "relief": relief(sheets)}
 
 
 def _both(pictures: dict[str, str]) -> dict[str, bytes | str]:
@@ -86,7 +94,9 @@ def render(page: Page) -> str:
             page=page,
             study=study,
             ratios=[svg for name in ratios.SHOWN if study and (svg := ratios.panel(study, name))],
-            correlations=correlations(study) if study else "",
+            words={"answer": answer(study), "details": details(study), "correlations": correlations(study)}
+            if study
+            else None,
             table=_cells(study) if study else None,
             **_surfaces(sheets),
         )
@@ -96,26 +106,31 @@ def render(page: Page) -> str:
 def _surfaces(sheets: tuple[Sheet, ...]) -> dict[str, Any]:
     """Panels of the page, and the numbers under the pointer."""
     if not sheets:
-        return {"panels": [], "legend": "", "relief": "", "grids": {}, "said": ""}
+        return {"panels": [], "legend": "", "looks": [], "relief": "", "grids": {}, "said": ""}
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
-    size = (contours.WIDTH, contours.HEIGHT)
-    grids = {
-        "axes": sheets[0].axes,
-        "losses": [[[None if v is None else float(f"{v:.4g}") for v in row] for row in s.losses] for s in sheets],
-        "names": [sheet.label for sheet in sheets],
-        "frame": [contours.LEFT, contours.TOP, contours.SIDE],
-    }
+    straight = sheets[0].straight
+    frame = (curves.LEFT, curves.TOP, curves.WIDTH, curves.HEIGHT) if straight else contours.FRAME
+    drawn = [contours.panel(sheet, scale) for sheet in sheets if not straight]
     holes = ", ".join(f"{sheet.label} {sheet.holes}" for sheet in sheets if sheet.holes)
     return {
-        "panels": [picture(*size, [contours.panel(sheet, scale)], _label(sheet)) for sheet in sheets],
-        "legend": picture(
-            480, 60, [f'<g transform="translate(30 14)">{bar(scale, 400, contours.title_of(scale))}</g>'], ""
-        ),
-        "relief": relief(sheets).partition("\n")[2],
-        "grids": grids,
-        "said": f"{contours.said(sheets[0])} Directions: seed {sheets[0].directions}, filter norms of "
-        f"{sheets[0].scale}. {f'Points without a finite loss: {holes}.' if holes else ''}",
+        "panels": [curves.plot(sheets)] if straight else [_panel(*one) for one in zip(sheets, drawn, strict=True)],
+        "legend": ""
+        if straight
+        else picture(480, 60, [moved(30, 14, [bar(scale, 400, contours.title_of(scale, sheets[0].unit))])], ""),
+        "looks": marks.looks(sheets[0].paths, on_colours=True),
+        "relief": "" if straight else relief(sheets).partition("\n")[2],
+        "grids": {
+            "axes": sheets[0].axes,
+            "losses": [[[None if v is None else float(f"{v:.4g}") for v in row] for row in s.losses] for s in sheets],
+            "names": [sheet.label for sheet in sheets],
+            "frame": frame,
+        },
+        "said": f"{contours.said(sheets[0])} {f'Points without a finite loss: {holes}.' if holes else ''}",
     }
+
+
+def _panel(sheet: Sheet, drawn: str) -> str:
+    return picture(contours.WIDTH, contours.HEIGHT, [drawn], _label(sheet))
 
 
 def _label(sheet: Sheet) -> str:
@@ -141,10 +156,6 @@ def markdown(study: Study) -> str:
     """The answer and the table as Markdown."""
     titles, cells = _cells(study)
     lines = [titles, ("---",) * len(titles), *cells]
-    details = [f"- {line}" for line in study.details]
-    return (
-        "\n".join(
-            [study.answer, "", *details, "", correlations(study), "", *(f"| {' | '.join(line)} |" for line in lines)]
-        )
-        + "\n"
-    )
+    found = [f"- {line}" for line in details(study)]
+    grid = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([answer(study), "", *found, "", correlations(study), "", *grid]) + "\n"

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from msam_bench.statistics import Comparison
 
 from .ink import path, picture, short, text
-from .measuring import JOINT, MEASURES
+from .measures import MEASURES
+from .measuring import JOINT
 from .study import Line, Study
 
 SHOWN = ("ball", "adaptive", "eigenvalue", "trace")

@@ -22,7 +22,7 @@ def relief(sheets: Sequence[Sheet], columns: int = 2) -> str:
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
     panels, width, bottom = tiled([_panel(sheet, scale) for sheet in sheets], WIDTH, HEIGHT, columns)
     height = bottom + 84
-    legend = moved(40, bottom + 18, [bar(scale, min(width - 80, 420), title_of(scale))])
+    legend = moved(40, bottom + 18, [bar(scale, min(width - 80, 420), title_of(scale, sheets[0].unit))])
     below = text(40, height - 6, said(sheets[0]), size=11, anchor="start")
     return alone(picture(width, height, [*panels, legend, below], "Loss surfaces in relief"))
 
@@ -30,7 +30,7 @@ def relief(sheets: Sequence[Sheet], columns: int = 2) -> str:
 def _panel(sheet: Sheet, scale: Scale) -> Iterator[str]:
     yield text(WIDTH / 2, 18, f"{sheet.label}: loss {short(sheet.loss)}", size=14, more='font-weight="600"')
     yield path([_project(x, y, 0) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], _THIN, closed=True)
-    yield from _height(scale)
+    yield from _height(scale, sheet.unit)
     yield from _quads(sheet, scale)
     yield from _ends(sheet)
 
@@ -55,7 +55,7 @@ def _quads(sheet: Sheet, scale: Scale) -> Iterator[str]:
             )
 
 
-def _height(scale: Scale) -> Iterator[str]:
+def _height(scale: Scale, unit: str) -> Iterator[str]:
     """The axis of the loss, at the left corner."""
     yield path([_project(0, 1, 0), _project(0, 1, 1)], _THIN)
     for tick in scale.ticks(3):
@@ -63,7 +63,7 @@ def _height(scale: Scale) -> Iterator[str]:
         yield path([(x - 4, y), (x, y)], _THIN)
         yield text(x - 7, y + 4, short(tick), anchor="end", size=11)
     x, y = _project(0, 1, 1)
-    yield text(x, y - 12, "loss (nats)", size=11)
+    yield text(x, y - 12, f"loss ({unit})", size=11)
 
 
 def _ends(sheet: Sheet) -> Iterator[str]:

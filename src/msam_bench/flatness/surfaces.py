@@ -1,15 +1,17 @@
 """Loss surfaces of several runs on shared directions: the same plane, the same data, one scale.
 
-sheets = surfaces(records, points=25)      # one a run; sheets[0].losses[i][j], None where the loss is not finite
+sheets = surfaces(records, Grid(points=25), executor)    # one a run
+sheets[0].losses[i][j]                                   # None where the loss is not finite
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msam_bench.executor import in_order
@@ -17,7 +19,7 @@ from msam_bench.executor import in_order
 from .measuring import batches
 
 if TYPE_CHECKING:
-    from msam.sharpness import Landscape
+    from msam.sharpness import Landscape, Surface
     from msam_bench.runs import Record
 
 Points = list[list[float | None]]
@@ -25,7 +27,7 @@ Points = list[list[float | None]]
 
 @dataclass(frozen=True)
 class Sheet:
-    """The loss of one run's model on a grid.
+    """The loss of one run's model on a grid, or along a line, which is a grid with one place on its second axis.
 
     Args:
         label: the method.
@@ -37,8 +39,9 @@ class Sheet:
         block: which weights move.
         coalition: the modalities that are present.
         samples: how many the loss is a mean of.
-        scale: the method whose weights gave the directions their lengths.
-        directions: seed of the directions.
+        unit: of the loss.
+        about: where the directions come from, in a sentence.
+        paths: method -> coordinates of its weights along training, `[epochs]`, if it is drawn.
     """
 
     label: str
@@ -50,8 +53,9 @@ class Sheet:
     block: str
     coalition: tuple[str, ...]
     samples: int
-    scale: str
-    directions: int
+    unit: str
+    about: str
+    paths: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     @property
     def holes(self) -> int:
@@ -62,6 +66,11 @@ class Sheet:
     def values(self) -> list[float]:
         """The finite losses."""
         return [value for row in self.losses for value in row if value is not None]
+
+    @property
+    def straight(self) -> bool:
+        """Whether this is a line."""
+        return len(self.axes[1]) == 1
 
 
 def chosen(records: Sequence[Record], seed: int | None = None, reference: str = "joint") -> list[Record]:
@@ -98,6 +107,7 @@ class Grid:
     Args:
         block: which weights move: all (None), a modality's encoder, or `fusion`.
         coalition: the modalities that are present, None for all.
+        axes: 2 for a surface, 1 for a line.
         points: along each axis.
         span: coordinates go from -span to span; one unit is one length of each filter of the first run.
         samples: of the training split.
@@ -106,6 +116,7 @@ class Grid:
 
     block: str | None = None
     coalition: tuple[str, ...] | None = None
+    axes: int = 2
     points: int = 25
     span: float = 1.0
     samples: int = 512
@@ -117,36 +128,50 @@ def surfaces(
     grid: Grid,
     executor: Executor,
     watch: Callable[[int, int], None] = lambda done, total: None,
+    epochs: Mapping[Path, int] | None = None,
 ) -> list[Sheet]:
-    """The surfaces of several runs, in literally the same two directions, scaled to the filters of the first run.
+    """The surfaces of several runs, in literally the same directions, scaled to the filters of the first run.
 
     Args:
         records: finished runs of one seed, see `chosen`.
         grid: what is drawn.
         executor: draws one run a job.
         watch: told how many surfaces of all are done.
+        epochs: the weights after which epoch of each run, by folder; the selected ones if None.
     """
-    return in_order([executor.submit(sheet, record, records[0], grid) for record in records], executor, watch)
+    sites = [(record, (epochs or {}).get(record.folder)) for record in records]
+    return in_order([executor.submit(sheet, *site, *sites[0], grid) for site in sites], executor, watch)
 
 
-def sheet(record: Record, reference: Record, grid: Grid) -> Sheet:
-    """The surface of one run, in directions scaled to the filters of another."""
+def sheet(record: Record, epoch: int | None, reference: Record, then: int | None, grid: Grid) -> Sheet:
+    """The surface of one run after an epoch, in directions scaled to the filters of another."""
     from msam.sharpness import random_plane, surface
 
-    plane = random_plane(_landscape(reference, grid))
-    found = surface(_landscape(record, grid), plane, points=grid.points, span=grid.span)
-    first, second = (axis.tolist() for axis in found.axes)
-    losses = [[None if value != value else value for value in row] for row in found.losses.tolist()]  # NaN is a hole
-    site = (found.site.block, found.site.coalition, found.site.samples)
-    what = (record.label, record.seed, (first, second), losses, found.loss, found.labels)
-    return Sheet(*what, *site, reference.label, grid.seed)
+    plane = random_plane(landscape_of(reference, grid, then), grid.axes)
+    found = surface(landscape_of(record, grid, epoch), plane, points=grid.points, span=grid.span)
+    about = f"Directions: seed {grid.seed}, filter norms of {reference.label}; one unit is one length of every filter."
+    return written(found, record, about)
 
 
-def _landscape(record: Record, grid: Grid) -> Landscape:
+def landscape_of(record: Record, grid: Grid, epoch: int | None = None) -> Landscape:
+    """The loss around the weights of a run after an epoch, or around the selected ones."""
     from msam.sharpness import Landscape
 
-    objective, data = batches(record, grid.samples, grid.seed)
+    objective, data = batches(record, grid.samples, grid.seed, epoch)
     return Landscape(objective, data, block=grid.block, coalition=grid.coalition, seed=grid.seed)
+
+
+def written(
+    found: Surface, record: Record, about: str, paths: Mapping[str, Sequence[tuple[float, float]]] | None = None
+) -> Sheet:
+    """A surface as plain values."""
+    first, second = [*(axis.tolist() for axis in found.axes), [0.0]][:2]
+    rows = found.losses.reshape(len(first), len(second)).tolist()
+    losses = [[None if value != value else value for value in row] for row in rows]  # NaN is a hole
+    site = (found.site.block, found.site.coalition, found.site.samples)
+    where = (record.label, record.seed, (first, second), losses, found.loss, found.labels)
+    unit = "nats" if record.data["classes"] else "squared error"
+    return Sheet(*where, *site, unit, about, paths or {})
 
 
 def table(sheets: Sequence[Sheet]) -> str:

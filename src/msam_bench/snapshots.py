@@ -1,0 +1,55 @@
+"""The weights along a run, kept every so many epochs: for paths and for comparisons at equal loss, not for resuming.
+
+keep(folder, config, epoch=3, model=model)          # writes only what is due
+load(folder, epoch)                                 # a state_dict
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from . import checkpoint
+from .config import RunConfig
+from .files import discard_parts
+
+_FOLDER = "snapshots"
+
+
+def due(config: RunConfig, epochs: int) -> list[int]:
+    """The epochs after which weights are kept, of the first so many: the start (0), every n-th, and the last."""
+    if not config.snapshots:
+        return []
+    return [epoch for epoch in range(epochs + 1) if epoch % config.snapshots == 0 or epoch == config.epochs]
+
+
+def keep(folder: Path, config: RunConfig, epoch: int, model: nn.Module) -> None:
+    """Writes the weights after an epoch, if they are due."""
+    if epoch in due(config, epoch):
+        (folder / _FOLDER).mkdir(exist_ok=True)
+        discard_parts(_path(folder, epoch))
+        checkpoint.save(_path(folder, epoch), model.state_dict())
+
+
+def complete(folder: Path, config: RunConfig, epochs: int) -> bool:
+    """Whether all that were due in the first so many epochs are there."""
+    return all(_path(folder, epoch).is_file() for epoch in due(config, epochs))
+
+
+def load(folder: Path, epoch: int) -> dict[str, Tensor]:
+    """The weights after an epoch.
+
+    Raises:
+        ValueError: if they are not there or damaged.
+    """
+    return checkpoint.load(_path(folder, epoch))
+
+
+def epochs(folder: Path) -> list[int]:
+    """The epochs whose weights were kept."""
+    return sorted(int(path.stem) for path in (folder / _FOLDER).glob("*.ckpt") if path.stem.isdigit())
+
+
+def _path(folder: Path, epoch: int) -> Path:
+    return folder / _FOLDER / f"{epoch:06}.ckpt"

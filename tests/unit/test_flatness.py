@@ -143,7 +143,7 @@ def test_runs_without_snapshots_cannot_be_met(trained: list[runs.Record], tmp_pa
 
 def record(label: str, seed: int) -> runs.Record:
     summary = {"contributions": {"audio": 0.6, "image": 0.3}}
-    config = {"data": "made-up", "fusion": "late", "seed": seed, "features": 8, "hidden": 8}
+    config = {"data": "made-up", "fusion": "late", "seed": seed, "features": 8, "hidden": 8, "encoders": {}}
     metrics = [{"dominant/audio": 0.7, "dominant/image": 0.3}] if label.startswith("msam") else []
     parts = {"data": {"modalities": ["audio", "image"]}, "environment": {}, "timing": {}, "metrics": metrics}
     return runs.Record(Path(f"{label}-{seed}"), label, "finished", config, summary=summary, **parts)

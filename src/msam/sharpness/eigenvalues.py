@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from msam.sharpness.krylov import BASIS, Krylov
+from msam.sharpness.krylov import BASIS, Krylov, room
 from msam.sharpness.landscape import Landscape
 from msam.sharpness.record import Cost, Progress, Site, one_of, positive, tell, whole
 
@@ -72,7 +72,7 @@ def top_eigenvalues(
         which: `largest`, `smallest` (the most negative), or those of largest `magnitude`.
         steps: at most so many products, at least `count`.
         tolerance: of the residuals, relative to the largest magnitude.
-        basis: vectors kept, more than `count`; 8, or twice `count` and 4, whichever is more, if None.
+        basis: vectors kept, more than `count`; if None 6, or twice `count` and 4, and up to `steps` of a small model.
         vectors: return eigenvectors too.
         progress: called with (done, steps) after each product; an early stop leaves done below steps.
 
@@ -84,12 +84,12 @@ def top_eigenvalues(
     whole(count=count, steps=steps)
     if count > min(steps, landscape.size):
         raise ValueError(f"{count} eigenvalues need as many steps and parameters, found {steps=}, {landscape.size}.")
-    room = max(BASIS, 2 * count + 4) if basis is None else basis
-    if not (isinstance(room, int) and room > count):
+    kept = room(landscape, steps, max(BASIS, 2 * count + 4)) if basis is None else basis
+    if not (isinstance(kept, int) and kept > count):
         raise ValueError(f"basis must be a whole number above the {count} eigenvalues asked for, found {basis!r}.")
     before, loss, generator = landscape.spent, landscape.base(), landscape.generator()
     krylov = Krylov(landscape, landscape.noise(generator))
-    chosen, within = _grown(krylov, count, which, (steps, room), tolerance, generator, progress)
+    chosen, within = _grown(krylov, count, which, (steps, kept), tolerance, generator, progress)
     values, residuals, mixture = (part[..., chosen] for part in krylov.ritz())
     found = torch.stack([krylov.combined(column) for column in mixture.T]) if vectors else None
     cost = landscape.spent.plus(before, -1)
@@ -107,7 +107,7 @@ def _grown(
     progress: Progress,
 ) -> tuple[Tensor, bool]:
     """Grows until the eigenvalues asked for have converged; their positions, and whether they have."""
-    (steps, room), restarted = limits, False
+    (steps, kept), restarted = limits, False
     while True:
         krylov.grow()
         tell(progress, krylov.steps, steps)
@@ -118,8 +118,8 @@ def _grown(
         restarted = restarted or krylov.exhausted
         if krylov.steps == steps or len(krylov.basis) == krylov.landscape.size or (within and not restarted):
             return chosen, within
-        if len(krylov.basis) == room:
-            krylov.shrink(order[: (count + room) // 2])
+        if len(krylov.basis) == kept:
+            krylov.shrink(order[: (count + kept) // 2])
         if krylov.exhausted:
             krylov.restart(krylov.landscape.noise(generator))
 

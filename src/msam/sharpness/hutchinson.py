@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from msam.sharpness.krylov import BASIS, ROUNDING, orthogonal
+from msam.sharpness.krylov import ROUNDING, orthogonal, room
 from msam.sharpness.landscape import Landscape
 from msam.sharpness.record import Cost, Progress, Site, mean_and_error, one_of, tell, whole
 
@@ -44,7 +44,7 @@ def trace(
     products: int = 60,
     *,
     estimator: Estimator = "hutchinson",
-    basis: int = BASIS,
+    basis: int | None = None,
     progress: Progress = None,
 ) -> Trace:
     """The Hessian's trace from Hessian-vector products with random signs `z`: `E z^T H z = tr H`.
@@ -60,29 +60,30 @@ def trace(
         landscape: what to measure.
         products: how many Hessian-vector products, at least 2 (`hutch++`: 6).
         estimator: `hutchinson` or `hutch++`.
-        basis: the most vectors that `hutch++` keeps, at least 1.
+        basis: the most vectors that `hutch++` keeps, at least 1; if None 6, and all of a small model.
         progress: called with (done, products) after each.
 
     Raises:
         ValueError: if an argument is out of its range, the model has diverged, or there is no second derivative.
     """
     one_of("estimator", estimator, get_args(Estimator))
-    whole(products=products, basis=basis)
+    kept = room(landscape, products) if basis is None else basis
+    whole(products=products, basis=kept)
     least = 2 if estimator == "hutchinson" else 6
     if products < least:
         raise ValueError(f"{estimator} needs at least {least} products to give an error, found {products}.")
     before, loss, generator = landscape.spent, landscape.base(), landscape.generator()
 
     def image(vector: Tensor) -> Tensor:
-        found = landscape.curvature(vector)
+        product = landscape.curvature(vector)
         tell(progress, round(landscape.spent.products - before.products), products)
-        return found
+        return product
 
-    sketched = min(products // 3, basis) if estimator == "hutch++" else 0
-    kept = _range(image, (landscape.signs(generator) for _ in range(sketched)))
-    inside = sum(float(q @ image(q)) for q in kept)
-    if len(kept) < landscape.size:
-        probes = (orthogonal(landscape.signs(generator), kept) for _ in range(products - 2 * sketched))
+    sketched = min(products // 3, kept) if estimator == "hutch++" else 0
+    found = _range(image, (landscape.signs(generator) for _ in range(sketched)))
+    inside = sum(float(q @ image(q)) for q in found)
+    if len(found) < landscape.size:
+        probes = (orthogonal(landscape.signs(generator), found) for _ in range(products - 2 * sketched))
         outside, error = mean_and_error([float(probe @ image(probe)) for probe in probes])
     else:
         outside, error = 0.0, 0.0

@@ -19,9 +19,16 @@ from msam.sharpness.landscape import Landscape
 
 ROUNDING = 100
 """A remainder below so many rounding errors is none."""
-BASIS = 8
-"""So many vectors are kept at a time unless more are asked for: with them a measurement of a ResNet-18 takes less than
-three times the memory of a gradient."""
+BASIS = 6
+"""So many vectors may be kept of any model: with them a measurement of a ResNet-18 takes less than three times the memory
+of a gradient."""
+NUMBERS = 2**24
+"""More are kept of small models, as long as they are no more numbers than this."""
+
+
+def room(landscape: Landscape, useful: int, least: int = BASIS) -> int:
+    """How many vectors to keep where nothing is said: as many as are of use, if they are small."""
+    return max(least, min(useful, NUMBERS // landscape.size))
 
 
 class Krylov:

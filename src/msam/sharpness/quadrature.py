@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from msam.sharpness.krylov import BASIS, Krylov
+from msam.sharpness.krylov import Krylov, room
 from msam.sharpness.landscape import Landscape
 from msam.sharpness.record import Cost, Progress, Site, mean_and_error, tell, whole
 
@@ -60,7 +60,7 @@ def density(
     steps: int = 30,
     *,
     width: float = 0.01,
-    basis: int = BASIS,
+    basis: int | None = None,
     progress: Progress = None,
 ) -> Density:
     """Spectral density by stochastic Lanczos quadrature (Ubaru et al. 2017; Ghorbani et al. 2019, arXiv 1901.10159).
@@ -80,7 +80,7 @@ def density(
         probes: random vectors, at least 2.
         steps: Lanczos steps of each.
         width: standard deviation of the Gaussians, as a share of the distance between the extreme nodes, in [1e-4, 1].
-        basis: vectors kept, at least 2.
+        basis: vectors kept, at least 2; if None 6, and all `steps` of a small model.
         progress: called with (done, probes * steps) after each product; exhausted probes are shorter.
 
     Raises:
@@ -89,12 +89,13 @@ def density(
     whole(probes=probes, steps=steps)
     if probes < 2 or not 1e-4 <= width <= 1:
         raise ValueError(f"density expects probes >= 2 and width in [1e-4, 1], found {probes=}, {width=}.")
-    if basis < 2:
+    kept = room(landscape, steps) if basis is None else basis
+    if kept < 2:
         raise ValueError(f"density needs a basis of at least 2 vectors, found {basis!r}.")
     before, loss, generator = landscape.spent, landscape.base(), landscape.generator()
     found = []
     for number in range(probes):
-        krylov = Krylov(landscape, landscape.noise(generator), window=basis)
+        krylov = Krylov(landscape, landscape.noise(generator), window=kept)
         while krylov.steps < steps and not krylov.exhausted:
             krylov.grow()
             tell(progress, number * steps + krylov.steps, probes * steps)

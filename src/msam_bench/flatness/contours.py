@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from textwrap import wrap as wrapped
 
-from .ink import Scale, alone, bar, moved, path, picture, short, text, tiled
+from .ink import Scale, alone, bar, moved, path, picture, rounds, short, text, tiled
 from .marks import legend, looks, trace
 from .surfaces import Points, Sheet
 
@@ -19,6 +19,8 @@ WIDTH, HEIGHT = SIDE + LEFT + 14, SIDE + TOP + 48
 FRAME = (LEFT, TOP, SIDE, SIDE)
 """Where the grid lies in a panel: left, top, width, height."""
 LEVELS = 9
+NARROWEST = 480.0
+"""A poster is at least so wide, for its legend."""
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
 
@@ -58,7 +60,7 @@ def panel(sheet: Sheet, scale: Scale) -> str:
         for start, end in segments(sheet.losses, level)
     ]
     frame = f'<rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}" fill="none" stroke="currentColor"/>'
-    title = text(LEFT + SIDE / 2, 18, f"{sheet.label}: loss {short(sheet.loss)}", size=14, more='font-weight="600"')
+    title = text(LEFT + SIDE / 2, 18, sheet.title, size=14, more='font-weight="600"')
     return "".join([title, *_cells(sheet, scale), *lines, *_marks(sheet), frame, *_axes(sheet)])
 
 
@@ -83,6 +85,7 @@ def poster(sheets: Sequence[Sheet], columns: int = 3) -> str:
     """All panels and the colour scale as one file of its own."""
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
     panels, width, bottom = tiled([[panel(sheet, scale)] for sheet in sheets], WIDTH, HEIGHT, columns)
+    width = max(width, NARROWEST)
     crosses = " Crosses: no finite loss." if any(sheet.holes for sheet in sheets) else ""
     words = wrapped(f"{said(sheets[0])} White dot: the model.{crosses}", int((width - 20) / 5.4))
     named, tall = legend(looks(sheets[0].paths, on_colours=True), LEFT, bottom + 10, width - LEFT)
@@ -130,11 +133,9 @@ def _cells(sheet: Sheet, scale: Scale) -> Iterator[str]:
 
 def _axes(sheet: Sheet) -> Iterator[str]:
     for axis, label in enumerate(sheet.labels):
-        count = len(sheet.axes[axis])
-        for i in (0, (count - 1) / 4, (count - 1) / 2, 3 * (count - 1) / 4, count - 1):
-            low, high = sheet.axes[axis][0], sheet.axes[axis][-1]
-            number = short(low + (high - low) * i / (count - 1))
-            x, y = _at(sheet, i, 0)[0], _at(sheet, 0, i)[1]
+        for value in rounds(sheet.axes[axis][0], sheet.axes[axis][-1]):
+            x, y = _where(sheet, *((value, 0.0) if axis == 0 else (0.0, value)))
+            number = short(value)
             yield text(x, TOP + SIDE + 16, number) if axis == 0 else text(LEFT - 6, y + 4, number, anchor="end")
         turn = f'transform="rotate(-90 14 {TOP + SIDE / 2:.0f})"'
         yield text(LEFT + SIDE / 2, HEIGHT - 12, label) if axis == 0 else text(14, TOP + SIDE / 2, label, more=turn)

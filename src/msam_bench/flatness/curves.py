@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from .contours import said
-from .ink import Scale, alone, moved, path, picture, short, text
+from .ink import Scale, alone, moved, path, picture, rounds, short, text
 from .marks import legend, looks, marker, stroke
 from .surfaces import Sheet
 
@@ -47,7 +47,7 @@ def _place(sheet: Sheet, scale: Scale, x: float, loss: float) -> tuple[float, fl
 
 def _ticks(sheet: Sheet, scale: Scale) -> Iterator[str]:
     low, high = sheet.axes[0][0], sheet.axes[0][-1]
-    for x in (low + (high - low) * i / 4 for i in range(5)):
+    for x in rounds(low, high):
         yield text(_place(sheet, scale, x, scale.low)[0], TOP + HEIGHT + 18, short(x))
     for value in scale.ticks():
         y = _place(sheet, scale, low, value)[1]

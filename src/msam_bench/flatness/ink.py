@@ -71,8 +71,27 @@ class Scale:
         return "#" + "".join(f"{part:02x}" for part in mixed)
 
     def ticks(self, count: int = 5) -> list[float]:
-        """Values at equally spaced places, both ends among them."""
-        return [self.value(i / (count - 1)) for i in range(count)]
+        """Round values, so many or a few less; where there are not two round ones, the ends."""
+        found = _powers(self.low, self.high, count) if self.logarithmic else rounds(self.low, self.high, count)
+        return found if len(found) > 1 else [self.low, self.high]
+
+
+def rounds(low: float, high: float, count: int = 5) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten between two numbers, at most so many."""
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10, 20) if math.floor((high - low) / (power * factor)) < count)
+    return [round(i * step, 12) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _powers(low: float, high: float, count: int) -> list[float]:
+    """1, 2 and 5 times powers of ten, or only powers, or every n-th of them: at most so many."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = range(first, last + 1)
+    choices = [[m * 10.0**k for k in decades for m in (1, 2, 5)]]
+    choices += [[10.0**k for k in decades if k % every == 0] for every in range(1, len(decades) + 1)]
+    kept = [[value for value in some if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)] for some in choices]
+    return next((some for some in kept if len(some) <= count), [])
 
 
 def text(x: float, y: float, words: str, *, size: int = 12, anchor: str = "middle", more: str = "") -> str:

@@ -42,7 +42,7 @@ class Plan:
     sigma: float = 0.01
     adaptive_sigma: float = 0.1
     pairs: int = 10
-    products: int = 30
+    products: int = 18
     seed: int = 0
 
 

@@ -6,8 +6,9 @@ relief(sheets)                             # one SVG file with all panels, one s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap as wrapped
 
-from .contours import said, title_of
+from .contours import NARROWEST, said, title_of
 from .ink import Scale, alone, bar, moved, path, picture, short, text, tiled
 from .surfaces import Sheet
 
@@ -21,14 +22,15 @@ def relief(sheets: Sequence[Sheet], columns: int = 2) -> str:
     """All surfaces, drawn from far to near; a hole in the surface is left open."""
     scale = Scale.of([value for sheet in sheets for value in sheet.values])
     panels, width, bottom = tiled([_panel(sheet, scale) for sheet in sheets], WIDTH, HEIGHT, columns)
-    height = bottom + 84
-    legend = moved(40, bottom + 18, [bar(scale, min(width - 80, 420), title_of(scale, sheets[0].unit))])
-    below = text(40, height - 6, said(sheets[0]), size=11, anchor="start")
-    return alone(picture(width, height, [*panels, legend, below], "Loss surfaces in relief"))
+    width, below = max(width, NARROWEST), bottom + 74
+    colours = moved(40, bottom + 18, [bar(scale, min(width - 80, 420), title_of(scale, sheets[0].unit))])
+    words = wrapped(said(sheets[0]), int((width - 60) / 5.4))
+    lines = [text(40, below + 14 * i, line, size=11, anchor="start") for i, line in enumerate(words)]
+    return alone(picture(width, below + 14 * len(words), [*panels, colours, *lines], "Loss surfaces in relief"))
 
 
 def _panel(sheet: Sheet, scale: Scale) -> Iterator[str]:
-    yield text(WIDTH / 2, 18, f"{sheet.label}: loss {short(sheet.loss)}", size=14, more='font-weight="600"')
+    yield text(WIDTH / 2, 18, sheet.title, size=14, more='font-weight="600"')
     yield path([_project(x, y, 0) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], _THIN, closed=True)
     yield from _height(scale, sheet.unit)
     yield from _quads(sheet, scale)

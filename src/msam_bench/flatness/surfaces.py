@@ -68,6 +68,11 @@ class Sheet:
         return [value for row in self.losses for value in row if value is not None]
 
     @property
+    def title(self) -> str:
+        """What stands above it."""
+        return f"{f'last weights of {self.label}' if self.paths else self.label}: loss {self.loss:.3g}"
+
+    @property
     def straight(self) -> bool:
         """Whether this is a line."""
         return len(self.axes[1]) == 1

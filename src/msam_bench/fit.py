@@ -285,9 +285,10 @@ class _Run:
         """Validation scores of the same encoders trained apart, by the finished unimodal runs of this configuration."""
         found: dict[str, float] = {}
         for name in self.dataset.modalities if self.config.method.name != "unimodal" else ():
-            own = self.config.model_copy(update={"method": MethodConfig(name="unimodal", params={"modality": name})})
+            method = MethodConfig(name="unimodal", params={"modality": name})
+            own = self.config.model_copy(update={"method": method, "snapshots": 0})
             with suppress(ValueError):  # of other data, or damaged: no reference
-                record = _finished(runs.folder_of(self.folder.parent, own), self.dataset.fingerprint)
+                record = _finished(runs.folder_of(self.folder.parent, own), own, self.dataset.fingerprint)
                 found |= {name: float(record.summary["valid_accuracy"])} if record else {}
         return found
 

@@ -20,8 +20,8 @@ from msam.sharpness.landscape import Landscape
 ROUNDING = 100
 """A remainder below so many rounding errors is none."""
 BASIS = 6
-"""So many vectors may be kept of any model: with them a measurement of a ResNet-18 takes less than three times the memory
-of a gradient."""
+"""So many vectors may be kept of any model: with them a measurement of a ResNet-18 takes less than three times the
+memory of a gradient."""
 NUMBERS = 2**24
 """More are kept of small models, as long as they are no more numbers than this."""
 

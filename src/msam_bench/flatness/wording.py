@@ -82,7 +82,7 @@ def _within(ends: Sequence[str]) -> str:
 
 
 def correlations(study: Study) -> str:
-    """Whether flatter runs were more accurate, over all runs: Kendall's tau of each measure with the test accuracy."""
+    """Whether flatter runs were better, over all runs: Kendall's tau of each measure with the test score."""
     from scipy.stats import kendalltau
 
     found = []
@@ -93,5 +93,6 @@ def correlations(study: Study) -> str:
         if line.named not in ("", SCORE) and len(pairs) > 2:
             found.append(f"{line.measure} {kendalltau(*zip(*pairs, strict=True)).statistic:+.2f}")
     return (
-        f"Rank correlation with the test accuracy over all runs (Kendall's tau; -1: flatter is better): {words(found)}."
+        "Rank correlation with the test score over all runs (Kendall's tau; -1: flatter is better): "
+        f"{', '.join(found)}."
     )

@@ -95,7 +95,7 @@ def _finished(folder: Path, config: RunConfig, fingerprint: str) -> runs.Record 
             f"Expected a run on data {fingerprint[:12]} in {folder}, found {found.data['fingerprint'][:12]}: the data "
             "have changed since; delete the folder, or name another one for the runs."
         )
-    whole = found.status == "finished" and snapshots.complete(folder, config, config.epochs)
+    whole = found.status == "finished" and snapshots.complete(folder, config, len(found.metrics), over=True)
     return found if whole else None
 
 
@@ -151,6 +151,7 @@ class _Run:
             for text in self.watch.look(self.rows):
                 warn(text)
             progress(self.budget.epochs(self.epoch))
+        self._snapshot(over=True)
         self._save()
         self._finish()
         return self.ranks.told(lambda: runs.read(self.folder))
@@ -352,9 +353,9 @@ class _Run:
         if self.ranks.first:
             checkpoint.save(path, state, previous)
 
-    def _snapshot(self) -> None:
+    def _snapshot(self, *, over: bool = False) -> None:
         if self.ranks.first:
-            snapshots.keep(self.folder, self.config, self.epoch, self.model)
+            snapshots.keep(self.folder, self.config, self.epoch, self.model, over=over)
 
     def _resume(self) -> None:
         """Continues from the last checkpoint, if there is one; epochs after it are forgotten and trained again."""

@@ -17,24 +17,24 @@ from .files import discard_parts
 _FOLDER = "snapshots"
 
 
-def due(config: RunConfig, epochs: int) -> list[int]:
-    """The epochs after which weights are kept, of the first so many: the start (0), every n-th, and the last."""
+def due(config: RunConfig, epochs: int, *, over: bool = False) -> list[int]:
+    """The epochs of so many after which weights are kept: the start (0), every n-th, the last of a run that is over."""
     if not config.snapshots:
         return []
-    return [epoch for epoch in range(epochs + 1) if epoch % config.snapshots == 0 or epoch == config.epochs]
+    return sorted({*range(0, epochs + 1, config.snapshots), *([epochs] if over else [])})
 
 
-def keep(folder: Path, config: RunConfig, epoch: int, model: nn.Module) -> None:
-    """Writes the weights after an epoch, if they are due."""
-    if epoch in due(config, epoch):
+def keep(folder: Path, config: RunConfig, epoch: int, model: nn.Module, *, over: bool = False) -> None:
+    """Writes the weights after an epoch, if they are due; `over` says that it was the last."""
+    if epoch in due(config, epoch, over=over):
         (folder / _FOLDER).mkdir(exist_ok=True)
         discard_parts(_path(folder, epoch))
         checkpoint.save(_path(folder, epoch), model.state_dict())
 
 
-def complete(folder: Path, config: RunConfig, epochs: int) -> bool:
-    """Whether all that were due in the first so many epochs are there."""
-    return all(_path(folder, epoch).is_file() for epoch in due(config, epochs))
+def complete(folder: Path, config: RunConfig, epochs: int, *, over: bool = False) -> bool:
+    """Whether all that were due in so many epochs are there."""
+    return all(_path(folder, epoch).is_file() for epoch in due(config, epochs, over=over))
 
 
 def load(folder: Path, epoch: int) -> dict[str, Tensor]:

@@ -23,7 +23,8 @@ def contents(folder: Path) -> dict[int, bytes]:
 
 @pytest.mark.parametrize(("every", "due"), [(0, []), (1, [0, 1, 2, 3]), (2, [0, 2, 3]), (9, [0, 3])])
 def test_the_start_every_nth_and_the_last_epoch_are_due(every: int, due: list[int]) -> None:
-    assert snapshots.due(config(snapshots=every), 3) == due
+    assert snapshots.due(config(snapshots=every), 3, over=True) == due
+    assert snapshots.due(config(snapshots=every), 3) == [epoch for epoch in due if epoch < 3 or every == 1]
 
 
 def test_snapshots_change_nothing_and_end_at_the_last_weights(tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_rho_is_chosen_on_validation_and_sharpness_is_measured_alike(monkeypatch
     assert [len(own) for own in found.figures.values()] == [3, 1]
 
 
+def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:
+    given = Ask(("digits6",), "late", range(12), ("joint", "sam", "msam", "ogm"))
+    configs = study("fusion").plan(given)
+    assert {c.label for c in configs if c.fusion == "late"} == {"joint", "sam", "msam"}  # ogm refuses six modalities
+    gains = {"joint": 0.0, "sam": 0.01, "msam": 0.02}
+    found = study("fusion").conclude([fake(config, gains[config.method.name]) for config in configs])
+    assert "Late fusion: Compared with joint, better" in found.answer
+    assert "tau of their mean accuracies is +1.00" in found.details[0]
+    assert [sheet.title for sheet in found.sheets] == ["Late fusion", "Early fusion"]
+
+
 def test_normalization_names_the_closest_and_what_knowing_nothing_gives() -> None:
     errors = {"error/clamp": 0.3, "error/raw": 0.5, "error/softmax": 0.1, "error/uniform": 0.2}
     notes = {**errors, "agrees": 0.75, "chance": 1 / 6}

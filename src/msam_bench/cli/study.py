@@ -13,6 +13,7 @@ from .screen import command, console, show_sheet
 from .settings import Settings, check_positive
 
 QUESTIONS = {
+    "fusion": "What does each method do under late and under early fusion?",
     "dominance": "Does it matter which modality is dominant, and that the weight follows the batch?",
     "rho": "Which radius, and what does flatness buy?",
     "normalization": "Which normalisation of Shapley values predicts the gradient's shares, and does it matter?",

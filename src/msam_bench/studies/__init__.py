@@ -17,9 +17,9 @@ __all__ = ["Ask", "Study", "studies", "study"]
 
 def studies() -> dict[str, Study]:
     """Every study by its name."""
-    from . import convergence, dominance, normalization, rho, scaling, transfer
+    from . import convergence, dominance, fusion, normalization, rho, scaling, transfer
 
-    modules = (dominance, rho, normalization, scaling, convergence, transfer)
+    modules = (fusion, dominance, rho, normalization, scaling, convergence, transfer)
     return {module.STUDY.name: module.STUDY for module in modules}
 
 

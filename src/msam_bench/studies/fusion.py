@@ -1,0 +1,90 @@
+"""All methods under late and under early fusion: accuracy, each modality alone, tau over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msam_bench.choosing import choose, refusal
+from msam_bench.config import RunConfig
+from msam_bench.data import source
+from msam_bench.reporting import charts
+from msam_bench.reporting.charts import Figure
+from msam_bench.reporting.charts.modalities import shares
+from msam_bench.reporting.record import Record
+from msam_bench.statistics import p_text
+
+from .base import Ask, Study
+from .result import Result, Sheet
+from .tables import Compared, compared
+
+FUSIONS = ("late", "early")
+REFERENCE = "joint"
+
+
+def plan(ask: Ask) -> list[RunConfig]:
+    """Every method under both fusions; a method that refuses early fusion is left out there."""
+    (data,) = ask.data
+    chosen = {fusion: _chosen(ask, fusion) for fusion in FUSIONS}
+    return [ask.run(data, m, seed, fusion) for fusion in FUSIONS for seed in ask.seeds for m in chosen[fusion]]
+
+
+def _chosen(ask: Ask, fusion: str) -> list[str]:
+    """The methods that were asked for, those of `all` by name, less those that refuse this fusion."""
+    (data,) = ask.data
+    loaded = source(data).load(ask.seeds[0])
+
+    def why(method: str) -> str | None:
+        return refusal(ask.run(data, method, ask.seeds[0], fusion), loaded)
+
+    return [name for name in choose(",".join(ask.methods), why).methods if why(name) is None]
+
+
+def conclude(records: Sequence[Record]) -> Result:
+    """Each fusion against joint training."""
+    parts = {
+        fusion: compared(own, REFERENCE)
+        for fusion in FUSIONS
+        if (own := [run for run in records if run.config["fusion"] == fusion])
+    }
+    figures: dict[str, list[Figure]] = {}
+    for fusion, found in parts.items():
+        methods = charts.looks(found.groups, ink=found.reference)
+        modalities = list(next(iter(found.groups.values()))[0].data["modalities"])
+        figures[f"{fusion.title()} fusion: overfitting gap"] = charts.gap(found.groups, methods)
+        figures[f"{fusion.title()} fusion: what each modality contributes"] = shares(found.groups, modalities)
+    return Result(
+        "fusion",
+        STUDY.question,
+        " ".join(f"{fusion.title()} fusion: {found.verdict}" for fusion, found in parts.items()),
+        [_between(parts)] if len(parts) > 1 else [],
+        [_sheet(fusion, found) for fusion, found in parts.items()],
+        figures,
+    )
+
+
+def _sheet(fusion: str, found: Compared) -> Sheet:
+    return found.sheet(f"{fusion.title()} fusion")
+
+
+def _between(parts: dict[str, Compared]) -> str:
+    """How methods' ranks under one fusion go with those under the other."""
+    from scipy.stats import kendalltau
+
+    late, early = (parts[fusion].means for fusion in FUSIONS)
+    both = [name for name in late if name in early]
+    if len(both) < 3:
+        return f"{len(both)} methods ran under both fusions."
+    order = kendalltau([late[name] for name in both], [early[name] for name in both])
+    return (
+        f"{len(both)} methods ran under both fusions; Kendall's tau of their mean accuracies is {order.statistic:+.2f} "
+        f"(p {p_text(order.pvalue)})."
+    )
+
+
+STUDY = Study(
+    "fusion",
+    "What does each method do under late and under early fusion?",
+    plan,
+    conclude,
+    methods="joint,sam,gnp,msam,msam-encoder",
+)

@@ -2,7 +2,7 @@
 
     found = choose("all,sam:rho=0.3", suits)
     found.methods            # ("joint", "sam", ..., "ogm-pairwise", ..., "sam:rho=0.3")
-    found.notes              # ("ogm-pairwise stands for ogm: OGM compares two modalities, found 6; ...", ...)
+    found.notes              # ("ogm-pairwise stands for ogm: OGM compares two modalities, found 6.", ...)
 
 `all` is every method of the catalogue but its controls. A method that is defined for two modalities is replaced by its
 extension where there are more, under the extension's own name; the methods that remain unfit are left out, and said.
@@ -75,7 +75,12 @@ def _rivals(refusal: Callable[[str], str | None]) -> tuple[list[str], tuple[str,
             fit.append(name)
         elif other and refusal(other) is None:
             fit.append(other)
-            notes.append(f"{other} stands for {name}: {reason}")
+            notes.append(f"{other} stands for {name}: {_briefly(reason)}")
         else:
-            notes.append(f"{name} is left out: {reason}")
+            notes.append(f"{name} is left out: {_briefly(reason)}")
     return fit, tuple(notes)
+
+
+def _briefly(reason: str) -> str:
+    """What does not fit, without what would: `all` has that."""
+    return reason.partition("; ")[0].rstrip(".") + "."

@@ -47,7 +47,7 @@ def test_compare_prints_the_table_a_sentence_and_the_report(
     assert "With n = 2 paired seeds" in result.stdout
     assert f"Report: {Path('reports/digits6-late/report.html')}" in result.stdout
     written = {path.name for path in (place / "reports/digits6-late").iterdir()}
-    assert written == {"report.html", "table.csv", "table.md"}
+    assert written == {"figures", "report.html", "table.csv", "table.md"}
     assert len(list((place / "runs").glob("*/run.json"))) == 8
 
 

@@ -36,10 +36,6 @@ TOGETHER = 32
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-Reading = tuple[float, int, int]
-"""Seconds, steps, bytes."""
-
-
 @dataclass(frozen=True)
 class Slope:
     """A line fitted to memory over time.
@@ -95,23 +91,26 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def soaked(net: nn.Module, asked: Method, seconds: float, interval: float = 1.0, seed: int = 0) -> list[Reading]:
-    """Trains for so long; memory at each interval."""
+def soaked(net: nn.Module, asked: Method, seconds: float, interval: float = 1.0, seed: int = 0) -> Tensor:
+    """Trains for so long; seconds, steps and bytes at each interval, `[readings, 3]`."""
     backward = asked.on(net, F.cross_entropy)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    began = time.monotonic()
-    readings: list[Reading] = []
+    began, taken = time.monotonic(), 0
+    readings = torch.zeros(
+        int(seconds / interval) + 2, 3, dtype=torch.float64
+    )  # before the first: no growth of its own
     for step, (inputs, target) in enumerate(batches(seed)):
         gone = time.monotonic() - began
         if step % TOGETHER == 0 and not together(gone < seconds):
             break
-        if gone >= len(readings) * interval:
-            readings.append((gone, step, resident()))
+        if gone >= taken * interval and taken < len(readings):
+            readings[taken] = torch.tensor([gone, step, resident()], dtype=torch.float64)
+            taken += 1
         outcome = backward(inputs, target)
         optimizer.step()
         optimizer.zero_grad()
         assert outcome.notes is not None  # read, as a user would
-    return readings
+    return readings[:taken]
 
 
 def together(going: bool) -> bool:
@@ -122,18 +121,18 @@ def together(going: bool) -> bool:
     return bool(said)
 
 
-def fitted(readings: list[Reading]) -> Slope:
+def fitted(readings: Tensor) -> Slope:
     """Least squares on the means of blocks, without the first fifth."""
     kept = readings[len(readings) // 5 :]
     size = len(kept) // BLOCKS
-    table = torch.tensor([kept[size * block : size * (block + 1)] for block in range(BLOCKS)], dtype=torch.float64)
-    minutes, kibibytes = table[..., 0].mean(1) / 60, table[..., 2].mean(1) / 1024
+    means = kept[: size * BLOCKS].unflatten(0, (BLOCKS, size)).mean(1)
+    minutes, kibibytes = means[:, 0] / 60, means[:, 2] / 1024
     away = minutes - minutes.mean()
     growth = (away @ kibibytes) / (away @ away)
     rest = kibibytes - kibibytes.mean() - growth * away
     error = (rest @ rest / (BLOCKS - 2) / (away @ away)).sqrt()
-    covered = (kept[-1][0] - kept[0][0]) / 60
-    return Slope(float(growth), float(error), readings[-1][1], size * BLOCKS, covered)
+    covered = float(kept[-1, 0] - kept[0, 0]) / 60
+    return Slope(float(growth), float(error), int(readings[-1, 1]), size * BLOCKS, covered)
 
 
 def rank(index: int, arguments: argparse.Namespace, folder: str) -> None:
@@ -150,7 +149,7 @@ def rank(index: int, arguments: argparse.Namespace, folder: str) -> None:
     print(f"rank {index}: {fitted(readings)}", flush=True)
     if arguments.output and index == 0:
         with arguments.output.open("w", newline="") as stream:
-            csv.writer(stream).writerows([("seconds", "steps", "bytes"), *readings])
+            csv.writer(stream).writerows([("seconds", "steps", "bytes"), *readings.tolist()])
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,8 @@ from .names import nearest
 
 Fusion = Literal["late", "early"]
 Scalar = bool | int | float | str
+MOST, WIDEST = 10**9, 2**16
+"""Above these, a number of epochs, samples or features is a slip of the hand: no machine could hold or do it."""
 
 
 class Frozen(BaseModel):
@@ -45,11 +47,11 @@ class OptimizerConfig(Frozen):
     """The base optimizer, the same for every method of a comparison."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(0.1, gt=0)
+    lr: float = Field(0.1, gt=0, allow_inf_nan=False)
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)
     schedule: Literal["constant", "cosine", "step", "inverse-sqrt"] = "cosine"
-    step_epochs: int = Field(70, ge=1)
+    step_epochs: int = Field(70, ge=1, le=MOST)
 
 
 class EncoderConfig(Frozen):
@@ -64,7 +66,7 @@ class EncoderConfig(Frozen):
     """
 
     name: str | None = None
-    features: int | None = Field(None, ge=1)
+    features: int | None = Field(None, ge=1, le=WIDEST)
     params: dict[str, Scalar] = {}
     weights: str | None = None
     sha256: str | None = None
@@ -93,16 +95,16 @@ class RunConfig(Frozen):
 
     data: str = "digits6"
     method: MethodConfig = MethodConfig(name="joint")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     fusion: Fusion = "late"
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(40, ge=1, le=MOST)
     budget: Literal["epochs", "gradients"] = "epochs"
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=MOST)
     optimizer: OptimizerConfig = OptimizerConfig()
-    features: int = Field(64, ge=1)
-    hidden: int = Field(64, ge=1)
+    features: int = Field(64, ge=1, le=WIDEST)
+    hidden: int = Field(64, ge=1, le=WIDEST)
     encoders: dict[str, EncoderConfig] = {}
-    trunk: tuple[int, ...] = (128, 64)
+    trunk: tuple[Annotated[int, Field(ge=1, le=WIDEST)], ...] = (128, 64)
     select: Literal["best", "last"] = "best"
     snapshots: int = Field(0, ge=0)
 
@@ -255,7 +257,8 @@ def _merged(*layers: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            merged[key] = _merged(merged[key], value) if isinstance(merged.get(key), dict) else value
+            both = isinstance(merged.get(key), dict) and isinstance(value, dict)
+            merged[key] = _merged(merged[key], value) if both else value
     return merged
 
 
@@ -281,4 +284,6 @@ def _sentence(error: ValidationError) -> str:
         parts: dict[str, type[Frozen]] = {"optimizer": OptimizerConfig, "encoders": EncoderConfig}
         model = parts.get(key.partition(".")[0], RunConfig) if "." in key else RunConfig
         return f"Unknown setting {key!r}: {nearest(key.rpartition('.')[2], list(model.model_fields))}."
-    return f"Setting {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r}."
+    found = repr(first["input"])
+    short = found if len(found) < 80 else f"{found[:60]}..."
+    return f"Setting {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {short}."

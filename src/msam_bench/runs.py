@@ -14,7 +14,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .config import RunConfig
+from .config import RunConfig, validated
 from .files import append, write_whole
 from .names import stem
 
@@ -119,12 +119,43 @@ def read(folder: Path) -> Record:
         content = json.loads(path.read_text())
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']}, this is version {VERSION}")
-        keys = ("label", "status", "config", "data", "environment", "summary", "timing")
-        known = {key: content[key] for key in keys}
+        known = {key: content[key] for key in _KEYS}
+        _check(known)
         return Record(folder=folder, metrics=read_metrics(folder), **known, warnings=content.get("warnings", {}))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"Expected a run in {folder}, found: {reason}; delete the folder to run it again.") from None
+
+
+_KEYS = {
+    "label": str,
+    "status": str,
+    "config": dict,
+    "data": dict,
+    "environment": dict,
+    "summary": dict,
+    "timing": dict,
+}
+_DATA = {"name": str, "fingerprint": str, "modalities": list, "classes": list, "sizes": dict}
+_SUMMARY: dict[str, type] = {"test_accuracy": float, "valid_accuracy": float, "train_accuracy": float, "tau": float}
+_SUMMARY |= {"epoch": int, "coalitions": dict, "contributions": dict}
+
+
+def _check(known: dict[str, Any]) -> None:
+    """Raises a ValueError or KeyError if a record is not what a run writes."""
+    _check_kinds("", known, _KEYS)
+    validated(known["config"])
+    _check_kinds("data.", known["data"], _DATA)
+    if known["status"] == "finished":
+        _check_kinds("summary.", known["summary"], _SUMMARY)
+    elif known["status"] not in ("running", "failed"):
+        raise ValueError(f"the status {known['status']!r}")
+
+
+def _check_kinds(where: str, found: dict[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(found[name], (float, int) if kind is float else kind):
+            raise ValueError(f"{where}{name} {found[name]!r}")
 
 
 def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
@@ -30,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(_sentence(error))
     except ValueError as error:
         _fail(str(error))
+    except BrokenExecutor:
+        _fail("A process of this command was killed; give the command again, with fewer --workers if memory is short.")
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "allocate memory" in str(error)):
+            raise
+        _fail("There is not enough memory for this; give it fewer --workers, a smaller --batch-size or smaller layers.")
     except KeyboardInterrupt:
         _fail("Stopped. The same command continues where it was.", code=130)
 
@@ -53,5 +60,5 @@ _ADVICE = {
 
 
 def _fail(message: str, code: int = 2) -> None:
-    print(f"msam: {message}", file=sys.stderr)
+    print(f"msam: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code)

@@ -24,6 +24,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from .base import SPLITS
 from .modality import Modality
 
 LAYOUT = 1
@@ -180,8 +183,28 @@ def _parsed(path: Path) -> Manifest:
         raise ValueError(f"Expected layout {LAYOUT} in {path}, found {layout}: prepare the data again with this msam.")
     if sha256({"layout": layout, **content}) != seal:
         raise ValueError(f"Expected {path} as it was written, found it changed: prepare the data again.")
+    try:
+        return _checked(content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"Expected a manifest in {path}, found: {reason}; prepare the data again.") from None
+
+
+def _checked(content: dict[str, Any]) -> Manifest:
+    """The manifest of a content whose seal is right; whoever sealed it, it names nothing outside its folder."""
     del content["fingerprint"]
     header = content.pop("header")
+    TypeAdapter(Header).validate_python(header)
+    for name, file in content["files"].items():
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise ValueError(f"the file {name!r}, where there may be only names of files in its folder")
+        if not (isinstance(file["sha256"], str) and isinstance(file["bytes"], int)):
+            raise ValueError(f"no sha256 and bytes of {name!r}")
+    if sorted(content["counts"]) not in ([ALL], sorted(SPLITS)):
+        raise ValueError(f"the splits {list(content['counts'])}")
+    needed = {tensor_file(part, name) for part in content["counts"] for name in [*header["modalities"], "target"]}
+    if missing := sorted(needed - set(content["files"])):
+        raise ValueError(f"no file {missing[0]!r}")
     looks = {name: Modality(**look) for name, look in header.pop("modalities").items()}
     header |= {key: tuple(header[key]) for key in ("classes", "shares")}
     per_class = {part: tuple(counts) for part, counts in content.pop("per_class").items()}

@@ -9,7 +9,8 @@ from .screen import PARALLEL, console, progress
 from .settings import check_positive
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from msam_bench.config import RunConfig
@@ -17,28 +18,36 @@ if TYPE_CHECKING:
 
 
 def train_all(
-    configs: list[RunConfig], root: Path, workers: int | None, diverged: list[RunConfig] | None = None
+    configs: list[RunConfig],
+    root: Path,
+    workers: int | None,
+    diverged: list[RunConfig] | None = None,
+    where: str | None = None,
 ) -> list[Record]:
-    """Trains, continues or finds every run, in processes; what becomes of those that diverge: see `executor`."""
+    """Trains, continues or finds every run, in processes or where an executor is named.
+
+    What becomes of runs that diverge: see `executor`.
+    """
     from msam_bench.executor import train_all as submit
 
-    with progress(len(configs)) as watch, pool(workers, len(configs)) as executor:
+    with progress(len(configs)) as watch, pool(workers, len(configs), where) as executor:
         return submit(configs, root, executor, watch, diverged)
 
 
-def pool(workers: int | None, jobs: int) -> ProcessPoolExecutor:
-    """As many processes as are asked for (cores, if nothing is), and no more than jobs.
+def pool(workers: int | None, jobs: int, where: str | None = None) -> AbstractContextManager[Executor]:
+    """As many workers as are asked for (cores, if nothing is), and no more than jobs; processes, or of another kind.
 
     Raises:
-        ValueError: under torchrun, whose processes would each start a pool.
+        ValueError: if there is no such executor, or under torchrun, whose processes would each start a pool.
     """
+    from msam_bench.clusters import named
     from msam_bench.executor import processes
 
     if PARALLEL:
         raise ValueError("The processes of torchrun train one run together: use `msam train`, or leave torchrun out.")
     count = (os.cpu_count() or 1) if workers is None else workers
     check_positive(workers=count)
-    return processes(min(count, jobs))
+    return (named(where) if where else processes)(min(count, jobs))
 
 
 def train_here(config: RunConfig, root: Path) -> Record:

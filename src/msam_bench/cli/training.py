@@ -24,6 +24,7 @@ def compare(
     fusion: Literal["late", "early"] = "late",
     settings: Settings = Settings(),
     workers: int | None = None,
+    executor: str | None = None,
     runs: Path = Path("runs"),
     report: Path | None = None,
 ) -> None:
@@ -38,6 +39,8 @@ def compare(
         fusion: Late (linear on the concatenated features) or early (a maxout trunk).
         settings: Changes to the data set's default settings.
         workers: Runs at a time, one core each; as many as there are cores if not given.
+        executor: Where runs are trained, as package.module:function, such as msam_bench.clusters:dask; processes of
+            this machine if not given.
         runs: Folder of the run folders; a run that is already there is not trained again.
         report: Folder of the report; reports/DATA-FUSION if not given.
     """
@@ -47,7 +50,8 @@ def compare(
 
     choice = chosen_methods(data, fusion, methods, first_seed, settings)
     diverged: list[RunConfig] = []
-    records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers, diverged)
+    planned_runs = planned(data, fusion, choice.methods, seeds, first_seed, settings)
+    records = train_all(planned_runs, runs, workers, diverged, executor)
     notes = (*choice.notes, *divergences(diverged, seeds))
     if not records:
         raise ValueError(" ".join(notes))

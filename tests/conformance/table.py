@@ -1,0 +1,90 @@
+"""How near each engine has to come, and the table of the documentation that says so.
+
+python tests/conformance/table.py FOLDER        # writes the table of what `run.py` left in FOLDER into docs/engines.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parents[2] / "docs/engines.md"
+BEGIN, END = "<!-- conformance: written by tests/conformance/table.py -->\n", "<!-- conformance: end -->\n"
+
+EXACT = 1e-6
+"""Of weights of order one that move by a quarter and more: the reference sums SAM's norm in another order, and gloo
+adds ranks up in another; twenty steps of momentum 0.9 carry a float32's rounding on."""
+ROUNDED = {("lightning", "bf16"): 0.05, ("lightning", "fp16"): 1e-3}
+ROUNDED |= {(engine, "bf16"): 0.05 for engine in ("accelerate", "transformers")}
+"""AGM differentiates by the logits and by several coalitions' passes. Lightning casts a weight anew in each of them,
+where raw torch casts once and adds their gradients up in 16 bits; Accelerate returns logits in float32, where raw torch
+rounds AGM's slope to 16 bits. Both are the finer computation; the rounding of bf16 (0.4 %) is carried on by AGM's
+running means."""
+REFUSALS = {
+    ("accelerate", "fp16"): "Accelerate has no fp16 on this device and would train in float32; use "
+    "mixed_precision='bf16'.",
+    ("transformers", "fp16"): "The Trainer has no fp16 on this device and would train in float32; use bf16=True.",
+}
+NAMES = {
+    "torch": "raw torch",
+    "fabric": "Fabric",
+    "lightning": "`msam.lightning`",
+    "accelerate": "`msam.accelerate`",
+    "transformers": "`msam.transformers`",
+}
+
+
+def tolerance(engine: str, case: str) -> float:
+    """Largest difference of a weight after twenty steps, for a case by its name."""
+    method, _, precision, *_ = case.split("/")
+    return ROUNDED.get((engine, precision), EXACT) if method == "agm" else EXACT
+
+
+def table(found: dict[int, dict[str, Any]]) -> str:
+    """Markdown: engine and ranks by precision.
+
+    Args:
+        found: number of ranks -> engine -> case -> what was found on the first rank.
+    """
+    lines = ["| engine | ranks | float32 | bf16 | fp16 with GradScaler |", "|---|---|---|---|---|"]
+    for engine, title in NAMES.items():
+        for ranks, engines in found.items():
+            cells = [_cell(engine, engines[engine], precision) for precision in ("float32", "bf16", "fp16")]
+            lines.append(f"| {title} | {ranks} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(engine: str, cases: dict[str, Any], precision: str) -> str:
+    mine = {name: result for name, result in cases.items() if name.split("/")[2] == precision}
+    if mine and all("refusal" in result for result in mine.values()):
+        return "refused"
+    met = Counter(tolerance(engine, name) for name, result in mine.items() if _meets(engine, name, result))
+    missed = len(mine) - met.total()
+    parts = [f"{count} within {limit:g}" for limit, count in sorted(met.items())]
+    return ", ".join(parts + [f"**{missed} missed**"] * (missed > 0))
+
+
+def _meets(engine: str, name: str, result: dict[str, Any]) -> bool:
+    return "difference" in result and result["difference"] <= tolerance(engine, name)
+
+
+def read(folder: Path) -> dict[int, dict[str, Any]]:
+    """What `run.py` left, by number of ranks."""
+    return {ranks: json.loads((folder / f"{ranks}-0.json").read_text()) for ranks in (1, 2)}
+
+
+def written() -> str:
+    """The table as the documentation has it."""
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip() + "\n"
+
+
+def main(folder: Path) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(read(folder))}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

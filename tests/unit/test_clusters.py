@@ -1,0 +1,64 @@
+"""Executors of other packages: each trains a run for real, with the same result as here."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from msam_bench import clusters, fit
+from msam_bench.cli import main
+from msam_bench.config import resolve
+from msam_bench.executor import train_all
+
+CONFIG = resolve("smartwatch", "late", "sam", epochs=1, batch_size=512)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.parametrize("kind", ["dask", "submitit", "ray"])
+def test_a_run_elsewhere_is_the_one_trained_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    pytest.importorskip("distributed" if kind == "dask" else kind)
+    monkeypatch.chdir(tmp_path)
+    with clusters.named(f"msam_bench.clusters:{kind}")(1) as executor:
+        (record,) = train_all([CONFIG], tmp_path / "there", executor)
+    assert record.folder.parent == tmp_path / "there"
+    assert record.summary == fit.run(CONFIG, tmp_path / "here").summary
+
+
+def threads(workers: int) -> AbstractContextManager[Executor]:
+    """An executor of somebody's own."""
+    assert workers == 2
+    return ThreadPoolExecutor(workers)
+
+
+def test_the_command_takes_an_executor_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "threads", threads, raising=False)
+    settings = ["--data", "smartwatch", "--methods", "joint", "--seeds", "2", "--epochs", "1", "--batch-size", "512"]
+    places = ["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "report")]
+    with pytest.raises(SystemExit) as left:
+        main(["compare", *settings, *places, "--workers", "2", "--executor", "msam_bench.clusters:absent"])
+    assert left.value.code == 2
+    main(["compare", *settings, *places, "--workers", "2", "--executor", "msam_bench.clusters:threads"])
+    assert len([*(tmp_path / "runs").glob("*/run.json")]) == 2
+
+
+class Asked:
+    """A job of a scheduler that fails."""
+
+    def result(self) -> None:
+        raise KeyError("lost")
+
+
+def test_a_job_that_fails_elsewhere_fails_here() -> None:
+    with clusters.Waiting(lambda function, *arguments: Asked(), 1) as executor:
+        assert isinstance(executor.submit(print).exception(), KeyError)
+
+
+@pytest.mark.parametrize("name", ["dask", "msam_bench.clusters:", "no.such:thing", "msam_bench.clusters:absent"])
+def test_an_executor_that_is_not_there_is_said_in_a_sentence(name: str) -> None:
+    with pytest.raises(ValueError, match=r"package\.module:function"):
+        clusters.named(name)

@@ -37,10 +37,17 @@ NAMES = {
 }
 
 
+TIPPED = 1e-3
+"""SAM in 16 bits, whose reference adds up the norm in another order: a last bit of float32 tips the rounding of an
+activation to 16 bits at the perturbed weights. All engines are off by the same amount."""
+
+
 def tolerance(engine: str, case: str) -> float:
     """Largest difference of a weight after twenty steps, for a case by its name."""
     method, _, precision, *_ = case.split("/")
-    return ROUNDED.get((engine, precision), EXACT) if method == "agm" else EXACT
+    if method == "agm":
+        return ROUNDED.get((engine, precision), EXACT)
+    return TIPPED if method == "sam" and precision != "float32" else EXACT
 
 
 def table(found: dict[int, dict[str, Any]]) -> str:

@@ -71,10 +71,13 @@ def test_ranks_end_with_the_same_weights(found: dict[tuple[int, int], dict[str, 
 
 
 def test_references_move_and_methods_differ(found: dict[tuple[int, int], dict[str, Any]]) -> None:
-    """A tolerance of 1e-6 says something: weights move by more than a quarter, each method in its own way."""
-    moved = {name: result["moved"] for name, result in found[1, 0]["start"].items()}
-    assert min(moved.values()) > 0.25
-    assert len(set(moved.values())) == len(moved)
+    """A tolerance of 1e-6 says something: weights move by more than a quarter, each method in its own way.
+
+    Of late fusion, which has no counter of batches among its state.
+    """
+    moved = [result["moved"] for name, result in found[1, 0]["start"].items() if "/late/" in name]
+    assert min(moved) > 0.25
+    assert len(set(moved)) == len(moved) == 15
 
 
 @pytest.mark.parametrize(("ranks", "count"), [(1, 30), (2, 15)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .names import nearest
 
 if TYPE_CHECKING:
-    from msam import Method
+    from msam import Method, Shapley
 
     from .config import MethodConfig
 
@@ -102,16 +102,20 @@ def build(config: MethodConfig, widths: Mapping[str, int], classes: int, value: 
     _check_names(config.name, cls, params)
     if value != "accuracy" and "attribution" in inspect.signature(cls).parameters:
         inner = {"value": value, **inner}
-    if inner:
-        from msam import Shapley
-
-        _check_names(f"{config.name}'s attribution", Shapley, inner)
-        params["attribution"] = Shapley(**inner)
     try:
+        if inner:
+            params["attribution"] = _attribution(config.name, inner)
         method: Method = cls(**params)
     except TypeError as error:
-        raise ValueError(f"Method {config.name!r} cannot be made from {params}: {error}.") from None
+        raise ValueError(f"Method {config.name!r} cannot be made from {params | inner}: {error}.") from None
     return method
+
+
+def _attribution(name: str, params: dict[str, Any]) -> Shapley:
+    from msam import Shapley
+
+    _check_names(f"{name}'s attribution", Shapley, params)
+    return Shapley(**params)
 
 
 def _located(name: str) -> tuple[str, dict[str, Any]]:

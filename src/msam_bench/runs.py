@@ -119,8 +119,7 @@ def read(folder: Path) -> Record:
         content = json.loads(path.read_text())
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']}, this is version {VERSION}")
-        known = {key: content[key] for key in _KEYS}
-        _check(known)
+        known = _checked({key: content[key] for key in _KEYS})
         return Record(folder=folder, metrics=read_metrics(folder), **known, warnings=content.get("warnings", {}))
     except (OSError, KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
@@ -141,15 +140,33 @@ _SUMMARY: dict[str, type] = {"test_accuracy": float, "valid_accuracy": float, "t
 _SUMMARY |= {"epoch": int, "coalitions": dict, "contributions": dict}
 
 
-def _check(known: dict[str, Any]) -> None:
-    """Raises a ValueError or KeyError if a record is not what a run writes."""
+def _checked(known: dict[str, Any]) -> dict[str, Any]:
+    """A record as a run writes it, with settings of today that an older release did not have.
+
+    Raises:
+        ValueError, KeyError: if it is something else.
+    """
     _check_kinds("", known, _KEYS)
-    validated(known["config"])
     _check_kinds("data.", known["data"], _DATA)
+    _check_numbers("timing", known["timing"])
+    _check_numbers("summary", known["summary"])
+    if known["status"] not in ("running", "finished", "failed"):
+        raise ValueError(f"the status {known['status']!r}")
     if known["status"] == "finished":
         _check_kinds("summary.", known["summary"], _SUMMARY)
-    elif known["status"] not in ("running", "failed"):
-        raise ValueError(f"the status {known['status']!r}")
+        for name in known["data"]["modalities"]:
+            _check_kinds("summary.coalitions.", known["summary"]["coalitions"], {name: float})
+            _check_kinds("summary.contributions.", known["summary"]["contributions"], {name: float})
+    return {**known, "config": validated(known["config"]).model_dump(mode="json")}
+
+
+def _check_numbers(where: str, found: Any) -> None:
+    """Raises a ValueError if there is anything but numbers in nested dicts."""
+    if isinstance(found, dict):
+        for name, inner in found.items():
+            _check_numbers(f"{where}.{name}", inner)
+    elif not isinstance(found, (int, float, type(None))):
+        raise ValueError(f"{where} {found!r}")
 
 
 def _check_kinds(where: str, found: dict[str, Any], kinds: Mapping[str, type]) -> None:

@@ -106,7 +106,7 @@ def test_data_sets_are_listed_and_shown(tmp_path: Path) -> None:
     listed = msam("data", "list", cwd=tmp_path).stdout
     assert all(word in listed for word in ("digits6", "smartwatch", "CC BY 4.0", "200 / 200 / 1,600"))
     shown = msam("data", "show", "smartwatch", cwd=tmp_path).stdout
-    assert all(word in shown for word in ("accelerometer", "[3, 75] per sample", "subject", "1802.01489"))
+    assert all(word in shown for word in ("accelerometer", "[3, 75], stored as", "subject", "1802.01489"))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MSAM_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executor, "processes", lambda workers: Here())
-    monkeypatch.setattr(report, "write_report", lambda records, folder, command: folder)  # drawing is tested elsewhere
+    monkeypatch.setattr(report, "write_report", lambda records, folder, *_: folder)  # drawing is tested elsewhere
     for module, small in ((cremad, {"SIZE": 32}), (ave, {"SIZE": 32, "SECONDS": 2})):  # real sizes: tests/unit
         for name, value in small.items():
             monkeypatch.setattr(module, name, value)

@@ -78,7 +78,7 @@ def test_a_scaler_skips_a_batch_without_numbers_and_training_goes_on(name: str) 
     for seed in range(3):
         inputs, target = batch(2, seed=seed, dtype=torch.float32)
         if seed == 1:
-            inputs["image"][0] = float("nan")
+            inputs["audio"][0] = float("nan")
         before = state(net)["weights"]
         backward(inputs, target)
         scaler.step(optimizer)

@@ -624,8 +624,8 @@ RIVALS: dict[str, Callable[[int], Method]] = {
 COUNTED = {  # forwards, backwards, fusions, forwards and backwards of each encoder, for three modalities, late fusion
     "ogm": (1, 1, 2, (1, 1, 1), (1, 1, 1)),
     "ogm-ge": (1, 1, 2, (1, 1, 1), (1, 1, 1)),
-    "agm": (1, 1, 7, (2, 2, 2), (1, 1, 1)),
-    "agm-paper": (1, 1, 7, (1, 1, 1), (1, 1, 1)),
+    "agm": (1, 1, 7, (2, 2, 2), (2, 2, 2)),
+    "agm-paper": (1, 1, 3, (1, 1, 1), (1, 1, 1)),  # coalitions of an additive fusion are summed
     "mmpareto": (1, 4, 1, (1, 1, 1), (2, 2, 2)),
     "cggm": (1, 1, 1, (1, 1, 1), (1, 1, 1)),
     "masam": (1, 5, 2, (2, 1, 1), (3, 2, 2)),

@@ -83,6 +83,13 @@ class CGGM(Method):
         self._accuracies: Tensor | None = None
         self._late: dict[str, Tensor] = {}
 
+    def check(self, objective: Objective) -> None:
+        """Refuses a model without the heads that the code's direction needs."""
+        super().check(objective)
+        if self.faithful == "code" and self.direction and len(objective.encoders) > 1:
+            for modality in objective.encoders:
+                self._head_of(objective, modality)
+
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the modulated gradient, and the classifiers' own."""
         live = objective.forward(inputs, target)

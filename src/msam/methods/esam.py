@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor
 
-from msam.ascent import ball
+from msam.ascent import steepest
 from msam.interventions import perturbed
 from msam.methods.base import Method, in_range
 from msam.objective import Objective, Pass
@@ -65,8 +65,8 @@ class ESAM(Method):
             return objective.descend(inputs, target).outcome()
         live = objective.forward(inputs, target)
         gradients = objective.gradients(live.loss, self.drawn(objective.parameters()))
-        epsilon = torch._foreach_div(ball(list(gradients.values()), self.rho), self.beta) if gradients else []
-        with perturbed(list(gradients), list(epsilon)):
+        climb = steepest(list(gradients.values()), self.rho)
+        with perturbed(list(gradients), climb.direction, climb.length / self.beta):
             rows = self.minding(objective, live.detached(), inputs, target)
             some = inputs if rows is None else {name: tensor[rows] for name, tensor in inputs.items()}
             second = objective.forward_again(live.detached(), some, target if rows is None else target[rows])

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.ascent import ball
+from msam.ascent import ball, steepest
 from msam.interventions import perturbed
 from msam.memory import mean_of_ranks, noted, recalled
 from msam.methods.base import Method, in_range
@@ -68,7 +68,7 @@ class LookSAM(Method):
     def climb(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor, gradients: Gradients) -> Tensor:
         """Deposits SAM's gradient and remembers its part orthogonal to g; returns the loss up there."""
         weights, plain = list(gradients), list(gradients.values())
-        with perturbed(weights, ball(plain, self.rho)):
+        with perturbed(weights, *steepest(plain, self.rho)):
             second = objective.forward_again(live.detached(), inputs, target)
             sharp = objective.gradients(second.loss, weights)
         sideways = orthogonal([sharp[weight] for weight in weights], plain)

@@ -160,13 +160,13 @@ def _checked(known: dict[str, Any]) -> dict[str, Any]:
     return {**known, "config": validated(known["config"]).model_dump(mode="json")}
 
 
-def _check_numbers(where: str, found: Any) -> None:
-    """Raises a ValueError if there is anything but numbers in nested dicts."""
-    if isinstance(found, dict):
-        for name, inner in found.items():
+def _check_numbers(where: str, found: dict[str, Any]) -> None:
+    """Raises a ValueError if there is anything but numbers, and dicts of them by coalition or modality."""
+    for name, inner in found.items():
+        if name in ("coalitions", "contributions") and isinstance(inner, dict):
             _check_numbers(f"{where}.{name}", inner)
-    elif not isinstance(found, (int, float, type(None))):
-        raise ValueError(f"{where} {found!r}")
+        elif not isinstance(inner, (int, float, type(None))):
+            raise ValueError(f"{where}.{name} {inner!r}")
 
 
 def _check_kinds(where: str, found: dict[str, Any], kinds: Mapping[str, type]) -> None:

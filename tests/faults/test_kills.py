@@ -1,6 +1,6 @@
 """SIGKILL at random moments: what is resumed ends in the same bytes as what was never interrupted.
 
-`MSAM_KILLS=300 pytest tests/faults/test_kills.py` kills so many runs instead of 24, and studies in proportion.
+`MSAM_KILLS=300 pytest tests/faults/test_kills.py` kills so many runs instead of 30, and studies in proportion.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from msam_bench.cli import main
 from msam_bench.config import RunConfig, resolve
 
 FORK = multiprocessing.get_context("fork")
-KILLS = int(os.environ.get("MSAM_KILLS", "24"))
+KILLS = int(os.environ.get("MSAM_KILLS", "30"))
 TINY = {"epochs": 5, "batch_size": 100, "features": 4, "hidden": 4}
 KINDS = [
     ("joint", "late", "digits6"),

@@ -130,7 +130,7 @@ def _imported(location: str) -> Any:
     module, _, attribute = location.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"Expected a method class at {location!r}, found none: {error}.") from None
 
 

@@ -121,7 +121,7 @@ def read(folder: Path) -> Record:
             raise ValueError(f"version {content['version']}, this is version {VERSION}")
         known = _checked({key: content[key] for key in _KEYS})
         return Record(folder=folder, metrics=read_metrics(folder), **known, warnings=content.get("warnings", {}))
-    except (OSError, KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"Expected a run in {folder}, found: {reason}; delete the folder to run it again.") from None
 
@@ -201,12 +201,21 @@ def append_metrics(folder: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of `metrics.csv`; a last line that was cut off by a kill is left out."""
+    """The rows of `metrics.csv`; a last line that was cut off by a kill is left out.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
     text = path.read_text()
-    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    except csv.Error as error:
+        raise ValueError(f"{path.name} with {error}") from None
+    if any(None in row for row in rows):
+        raise ValueError(f"{path.name} with more values than columns")
     return [{key: _number(value) for key, value in row.items() if value} for row in rows]
 
 

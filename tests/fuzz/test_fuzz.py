@@ -1,6 +1,7 @@
 """Anything a user may type or find on disk: success, or one sentence and exit code 2; and no file half written.
 
-1,000 cases; `MSAM_FUZZ=20 pytest tests/fuzz` tries twenty times as many, drawn anew. Training stops before it begins.
+1,030 cases, always the same; `MSAM_FUZZ=20 pytest tests/fuzz` tries twenty times as many, drawn anew. Training stops
+before it begins.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TIMES = float(os.environ.get("MSAM_FUZZ", "1"))
 
 
 def cases(count: int) -> Any:
-    return settings(max_examples=max(1, int(count * TIMES)), deadline=None)
+    return settings(max_examples=max(1, int(count * TIMES)), deadline=None, derandomize=TIMES == 1)
 
 
 class Reached(Exception):

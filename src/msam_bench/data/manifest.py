@@ -193,8 +193,8 @@ def _parsed(path: Path) -> Manifest:
 def _checked(content: dict[str, Any]) -> Manifest:
     """The manifest of a content whose seal is right; whoever sealed it, it names nothing outside its folder."""
     del content["fingerprint"]
+    TypeAdapter(Manifest).validate_python(content)
     header = content.pop("header")
-    TypeAdapter(Header).validate_python(header)
     for name, file in content["files"].items():
         if name != Path(name).name or name in ("", ".", ".."):
             raise ValueError(f"the file {name!r}, where there may be only names of files in its folder")

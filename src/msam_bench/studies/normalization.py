@@ -8,13 +8,13 @@ from typing import Any
 from msam_bench.config import RunConfig, tuned
 from msam_bench.reporting.charts.curves import spread
 from msam_bench.reporting.charts.drawing import Axes
-from msam_bench.reporting.record import Record, average
+from msam_bench.reporting.record import Record
 from msam_bench.statistics import summarise
 
 from .base import Ask, Study
 from .plots import Points, curve
 from .result import Result, Sheet
-from .tables import compared
+from .tables import compared, epoch_mean, run_mean
 
 PROBE = "msam_bench.studies.probes.normalizations:Normalizations"
 VALUES = ("accuracy", "probability", "loss")
@@ -37,8 +37,8 @@ def conclude(records: Sequence[Record]) -> Result:
     rows = [_row(value, name, _of(probes, value)) for value in VALUES for name in PREDICTORS]
     best = min((row for row in rows if row["shares"] != "uniform"), key=lambda row: row["error"])
     blind = next(row for row in rows if row["shares"] == "uniform" and row["value function"] == best["value function"])
-    agree = {value: _mean(_of(probes, value), "agrees") for value in VALUES}
-    chance = _mean(probes, "chance")
+    agree = {value: run_mean(_of(probes, value), "agrees") for value in VALUES}
+    chance = run_mean(probes, "chance")
     said = ", ".join(f"{value} {100 * share:.0f} %" for value, share in agree.items())
     answer = (
         f"The shares closest to the gradient's are {best['shares']} of {best['value function']} (total variation "
@@ -71,17 +71,8 @@ def _of(probes: Sequence[Record], value: str) -> list[Record]:
 
 
 def _row(value: str, name: str, runs: Sequence[Record]) -> dict[str, Any]:
-    found = summarise(_run_mean(run, f"error/{name}") for run in runs)
+    found = summarise(epoch_mean(run, f"error/{name}") for run in runs)
     return {"value function": value, "shares": name, "n": found.n, "error": found.mean, "SD": found.sd}
-
-
-def _run_mean(run: Record, key: str) -> float:
-    found = average(row.get(key) for row in run.metrics)
-    return float("nan") if found is None else found
-
-
-def _mean(runs: Sequence[Record], key: str) -> float:
-    return sum(_run_mean(run, key) for run in runs) / len(runs)
 
 
 def _curves(probes: Sequence[Record], value: str) -> Any:

@@ -7,12 +7,13 @@ from typing import Any
 
 from msam_bench.config import RunConfig, defaults
 from msam_bench.reporting.charts.drawing import Axes
-from msam_bench.reporting.record import Record, average
+from msam_bench.reporting.record import Record
 from msam_bench.statistics import summarise
 
 from .base import Ask, Study
 from .plots import Points, curve
 from .result import Result, Sheet
+from .tables import epoch_mean, run_mean
 
 PROBE = "msam_bench.studies.probes.estimators:Estimators"
 COUNTS = (2, 4, 6, 8, 10, 16, 32)
@@ -66,7 +67,7 @@ _CAPTION = (
 
 
 def _row(count: int, name: str, runs: Sequence[Record]) -> dict[str, Any]:
-    wrong = summarise(100 * _mean(run, f"wrong/{name}") for run in runs)
+    wrong = summarise(100 * epoch_mean(run, f"wrong/{name}") for run in runs)
     sampled = name.endswith("pairs")
     return {
         "modalities": count,
@@ -74,21 +75,12 @@ def _row(count: int, name: str, runs: Sequence[Record]) -> dict[str, Any]:
         "n": wrong.n,
         "wrong %": wrong.mean,
         "SD": wrong.sd,
-        "error": _of(runs, f"error/{name}"),
-        "coalitions": _of(runs, f"coalitions/{name}") if sampled else 0.0,
-        "ms": 1000 * _of(runs, f"seconds/{name}") if sampled else 0.0,
-        "reference coalitions": _of(runs, "coalitions/reference"),
-        "reference ms": 1000 * _of(runs, "seconds/reference"),
+        "error": run_mean(runs, f"error/{name}"),
+        "coalitions": run_mean(runs, f"coalitions/{name}") if sampled else 0.0,
+        "ms": 1000 * run_mean(runs, f"seconds/{name}") if sampled else 0.0,
+        "reference coalitions": run_mean(runs, "coalitions/reference"),
+        "reference ms": 1000 * run_mean(runs, "seconds/reference"),
     }
-
-
-def _mean(run: Record, key: str) -> float:
-    found = average(row.get(key) for row in run.metrics)
-    return float("nan") if found is None else found
-
-
-def _of(runs: Sequence[Record], key: str) -> float:
-    return sum(_mean(run, key) for run in runs) / len(runs)
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> list[Any]:

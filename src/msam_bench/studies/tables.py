@@ -95,3 +95,14 @@ def _difference(found: Comparison | None) -> dict[str, float | None]:
         **{key: None if end is None else 100 * end for key, end in ends.items()},
         "p (Holm)": None if found is None else found.evidence,
     }
+
+
+def epoch_mean(run: Record, key: str) -> float:
+    """Mean of a column of a run's metrics over the epochs that have it; NaN if none has."""
+    found = average(row.get(key) for row in run.metrics)
+    return float("nan") if found is None else found
+
+
+def run_mean(runs: Sequence[Record], key: str) -> float:
+    """Mean over runs of `epoch_mean`."""
+    return sum(epoch_mean(run, key) for run in runs) / len(runs)

@@ -48,9 +48,19 @@ def added(first: Gradients, second: Gradients, factor: float = 1.0) -> Gradients
     return total
 
 
+def dense(gradient: Tensor) -> Tensor:
+    """A sparse gradient (of an embedding) as a dense one, which can be combined with any other."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def real(gradient: Tensor) -> Tensor:
+    """A complex gradient `a + ib` as the real one `[..., (a, b)]` that torch means by it, a view; others as they are."""
+    return torch.view_as_real(gradient) if gradient.is_complex() else gradient
+
+
 def _dot(left: Tensor, right: Tensor) -> Tensor:
     wide = torch.promote_types(left.dtype, torch.float32)
-    return _precise((left.to(wide) * right.to(wide)).sum())
+    return _precise((real(left.to(wide)) * real(right.to(wide))).sum())
 
 
 def _precise(tensor: Tensor) -> Tensor:

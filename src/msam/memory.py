@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from msam.blocks import real
 from msam.objective import Objective
 
 Memory = Mapping[str, Tensor]
@@ -37,9 +38,11 @@ def noted(objective: Objective, memory: Memory, weights: Sequence[Tensor], now: 
 
 def mean_of_ranks(objective: Objective, tensors: Sequence[Tensor], samples: int) -> list[Tensor]:
     """Means over the ranks of data-parallel training, each weighted by its number of samples; one reduction."""
-    together = objective.average(torch.cat([tensor.flatten() for tensor in tensors]), samples)
-    parts = torch.split(together, [tensor.numel() for tensor in tensors])
-    return [part.view_as(tensor).to(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+    shown = [real(tensor) for tensor in tensors]
+    together = objective.average(torch.cat([tensor.flatten() for tensor in shown]), samples)
+    parts = torch.split(together, [tensor.numel() for tensor in shown])
+    means = [part.view_as(tensor).to(tensor) for part, tensor in zip(parts, shown, strict=True)]
+    return [torch.view_as_complex(m) if t.is_complex() else m for m, t in zip(means, tensors, strict=True)]
 
 
 def _names(objective: Objective, weights: Sequence[Tensor]) -> list[str]:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from msam.ascent import Climb
+from msam.blocks import dense
 from msam.interventions import Aside, perturbed, scale_gradients
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
@@ -48,8 +49,7 @@ class TwoPass:
 
     def gradients(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
         """The first pass's gradients, one for each of `weights(among)`; sparse ones (of embeddings) as dense ones."""
-        found = [weight.grad for weight in self.weights(among) if weight.grad is not None]
-        return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in found]
+        return [dense(weight.grad) for weight in self.weights(among) if weight.grad is not None]
 
     def again(self, ascend: Ascend, weight: float | Tensor) -> Pass:
         """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""

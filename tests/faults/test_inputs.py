@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contract.test_methods import METHODS, fits, make
-from msam import LateFusion
+from msam import PMR, LateFusion
 from zoo import CLASSES, batch, close, encoder, gradients, model, run, same, state
 
 OWN_LOSS = ("reconboost", "reconboost-paper")
@@ -114,6 +115,50 @@ def test_a_batch_in_which_nothing_is_right(name: str) -> None:
     assert all(value == value for value in notes.values())
     if name == "msam":
         assert notes["share"] == 0.5  # no modality has earned more than the other
+
+
+EVERY_ROW = ("esam-selecting", "pmr-others", "reconboost-paper", "opm", "opm-pairwise", "cml", "cml-code", "lfm")
+"""They draw, count or compare rows whether these have a label or not."""
+
+
+@pytest.mark.parametrize("ignored", [-1, -100])
+@pytest.mark.parametrize("name", JOINING)
+def test_rows_whose_target_is_ignored_are_as_if_they_were_not_there(name: str, ignored: int) -> None:
+    criterion = partial(F.cross_entropy, ignore_index=ignored)
+    net, (inputs, target) = model(2, noisy=False), batch(2)
+    some = torch.where(torch.arange(12) % 2 == 0, ignored, target)
+    found = run(make(name), net, inputs, some, criterion=criterion)
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in found.values())
+    if name not in EVERY_ROW:
+        left = {key: tensor[1::2] for key, tensor in inputs.items()}
+        assert close(found, run(make(name), net, left, target[1::2], criterion=criterion), 1e-14)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_batch_of_nothing_but_ignored_targets_leaves_no_trace(name: str) -> None:
+    """The loss is no number; the gradients are, as in plain training."""
+    net, method = model(2, noisy=False), make(name)
+    backward = method.on(net, F.cross_entropy)
+    inputs, target = batch(2)
+    assert not torch.isfinite(backward(inputs, torch.full_like(target, -100)).loss)
+    assert finite(net)
+    assert finite(method)
+    for seed in (1, 2, 3):
+        backward(*batch(2, seed=seed))
+    assert finite(net)
+    assert all(bool(torch.isfinite(value).all()) for value in method.state_dict().values() if isinstance(value, Tensor))
+
+
+def test_prototypes_are_those_of_the_rows_that_have_a_target() -> None:
+    found = []
+    inputs, target = batch(2)
+    some = torch.where(torch.arange(12) % 2 == 0, -100, target)
+    for rows in (slice(None), slice(1, None, 2)):
+        part = [({key: tensor[rows] for key, tensor in inputs.items()}, some[rows])]
+        method = PMR(part=1.0)
+        method.on(model(2, noisy=False), F.cross_entropy).next_epoch(part)
+        found.append({f"{i}": centres for i, centres in enumerate(method.get_extra_state()["prototypes"])})
+    assert close(*found, tolerance=1e-14)
 
 
 # ---- odd models -----------------------------------------------------------------------------------------------------
@@ -249,6 +294,39 @@ def test_sparse_gradients_are_those_of_a_dense_table(name: str) -> None:
             backward(inputs, target)
         found.append({key: gradient.to_dense() for key, gradient in gradients(net).items()})
     assert close(*found, tolerance=1e-12)  # sums in another order
+
+
+class Spectral(nn.Module):
+    """An encoder whose weight is complex, or real and as long as two of them."""
+
+    def __init__(self, complex_weight: bool) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(3)
+        weight = torch.randn(5, 3, dtype=torch.complex128, generator=draw) / 3
+        self.weight = nn.Parameter(weight if complex_weight else torch.view_as_real(weight).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight if self.weight.is_complex() else torch.view_as_complex(self.weight)
+        return torch.tanh(torch.view_as_real(x.to(weight.dtype) @ weight).flatten(1))
+
+
+ELEMENTWISE = ("asam", "msam-adaptive", "ogm-ge", "ogm-ge-pairwise")
+"""They scale by the size of an element, or draw noise a tensor: of a complex number, not of its two parts."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_complex_weights_are_trained_like_the_real_numbers_they_consist_of(name: str) -> None:
+    """Norms and products are those of real and imaginary parts side by side, and what is remembered is complex."""
+    found = []
+    for complex_weight in (True, False):
+        net = model(2, noisy=False)
+        net.encoders["audio"] = Spectral(complex_weight)
+        backward = make(name).on(net, F.cross_entropy)
+        for seed in range(4):
+            backward(*batch(2, seed=seed))
+        found.append({key: torch.view_as_real(g) if g.is_complex() else g for key, g in gradients(net).items()})
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in found[0].values())
+    assert name in ELEMENTWISE or close(*found, tolerance=1e-13)
 
 
 @pytest.mark.parametrize("name", METHODS)

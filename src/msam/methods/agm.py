@@ -14,6 +14,9 @@ from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
 from msam.types import Gradients, Inputs, Outcome
 
+IGNORED = -100
+"""What torch's losses leave out unless they are told another number."""
+
 
 class AGM(Method):
     """Adaptive Gradient Modulation (Li et al. 2023, arXiv 2308.07686).
@@ -92,7 +95,8 @@ class AGM(Method):
 
     def scores(self, outputs: Tensor, target: Tensor) -> Tensor:
         """`s_m` of Shapley logits `[modalities, batch, classes]`, `[modalities]`."""
-        return torch.stack([F.nll_loss(each.log_softmax(-1).clamp(min=log(1e-8)), target) for each in outputs])
+        labels = torch.where(target < 0, IGNORED, target)
+        return torch.stack([F.nll_loss(each.log_softmax(-1).clamp(min=log(1e-8)), labels) for each in outputs])
 
     def coefficients(self, scores: Tensor) -> Tensor:
         """`kappa` of this batch's scores, from the running means so far; then takes them in."""
@@ -101,7 +105,7 @@ class AGM(Method):
         taken = means + (scores - means) / (self._batches + 1)
         self._means = torch.where(taken.isfinite(), taken, means)  # a batch without a score teaches nothing
         self._batches += 1
-        return kappa
+        return torch.where(kappa.isfinite(), kappa, 1.0)
 
     def _lead(self, scores: Tensor) -> Tensor:
         """`exp(M / (M - 1) (mean - s_m))`: above one for a modality that does better than the others."""

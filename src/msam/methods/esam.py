@@ -88,7 +88,7 @@ class ESAM(Method):
         with torch.no_grad():
             up = objective.forward_again(first, inputs, target)
             rises = _by_row(objective, up.logits, target) - _by_row(objective, first.logits, target)
-        return rises.topk(count).indices.sort().values
+        return rises.nan_to_num(-torch.inf).topk(count).indices.sort().values  # a row that is ignored has no loss
 
     def get_extra_state(self) -> dict[str, int]:
         """The batch counter, for `state_dict`."""

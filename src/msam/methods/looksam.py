@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from msam.ascent import ball, steepest
+from msam.blocks import real
 from msam.interventions import perturbed
 from msam.memory import mean_of_ranks, noted, recalled
 from msam.methods.base import Method, in_range
@@ -96,7 +97,7 @@ class LookSAM(Method):
 def orthogonal(gradients: list[Tensor], to: list[Tensor]) -> list[Tensor]:
     """`a - (a.b / |b|^2) b` of two gradients; `a` where `b` vanishes."""
     product, square = (
-        torch.stack([(left * right).sum() for left, right in zip(pairs, to, strict=True)]).sum()
+        torch.stack([(real(left) * real(right)).sum() for left, right in zip(pairs, to, strict=True)]).sum()
         for pairs in (gradients, to)
     )
     factor = torch.where(square > 0, product / square, torch.zeros_like(square))

@@ -67,13 +67,13 @@ class MBSD(Method):
 def reconcilement(logits: Tensor, target: Tensor) -> Tensor:
     """`R`, 0-d, of `[modalities, batch, classes]`; 0 for one modality."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    labels = target.expand(len(logits), -1)[..., None]
+    labels = target.clamp(min=0).expand(len(logits), -1)[..., None]
     true = logits.log_softmax(-1).gather(-1, labels)[..., 0]
-    right = logits.argmax(-1) == target
+    right, labelled = logits.argmax(-1) == target, (target >= 0).sum().clamp(min=1)
     terms = []
     for m, n in combinations(range(len(logits)), 2):
         smaller, larger = torch.minimum(true[m], true[n]), torch.maximum(true[m], true[n]).exp()
         weight = (larger - smaller.exp()) * (right[m] | right[n])
         distance = (logits[m] - logits[n]).square().mean(-1)
-        terms.append((weight * (distance + smaller.exp() * (smaller - larger))).mean())
+        terms.append((weight * (distance + smaller.exp() * (smaller - larger))).sum() / labelled)
     return torch.stack(terms).mean() if terms else logits.new_zeros(())

@@ -166,16 +166,17 @@ def prototype_log_probability(feature: Tensor, prototypes: Tensor, seen: Tensor)
 
 def prototype_losses(clusters: list[Tensor], target: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of `-log p_m[y]`, with its graph, and of `p_m[y]`, without, over samples whose class has a prototype."""
-    known = seen[target]
+    labels = target.clamp(min=0)
+    known = seen[labels] & (target >= 0)
     count = known.sum().clamp(min=1)
-    own = torch.stack([log_p.gather(1, target[:, None])[:, 0] for log_p in clusters])
+    own = torch.stack([log_p.gather(1, labels[:, None])[:, 0] for log_p in clusters])
     return -(own * known).sum(1) / count, (own.detach().exp() * known).sum(1) / count
 
 
 def class_sums(features: list[Tensor], target: Tensor, classes: int) -> list[Tensor]:
     """How many samples each class has, `[classes, 1]`, and the sums of their features, `[classes, width]` each."""
     flat = [feature.flatten(1).to(torch.promote_types(feature.dtype, torch.float32)) for feature in features]
-    chosen = F.one_hot(target.long(), classes).T.to(flat[0])
+    chosen = (F.one_hot(target.long().clamp(min=0), classes) * (target >= 0)[:, None]).T.to(flat[0])
     return [chosen.sum(1, keepdim=True), *(chosen @ each for each in flat)]
 
 

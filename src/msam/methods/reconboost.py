@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from msam.methods.base import Method, class_indices, in_range, one_of
@@ -95,8 +94,9 @@ class ReconBoost(Method):
         """The loss of one modality's turn, from parts `[modalities, batch, classes]`."""
         own, fixed = parts[turn], parts.detach()
         log_p, q = own.log_softmax(-1), (fixed.sum(0) - fixed[turn]).softmax(-1)
-        known = q.gather(1, target[:, None])[:, 0]
-        loss = ((self.w1 - self.w2 * known) * F.nll_loss(log_p, target, reduction="none")).mean()
+        labelled, labels = target >= 0, target.clamp(min=0)[:, None]
+        rows = (self.w2 * q.gather(1, labels) - self.w1) * log_p.gather(1, labels)
+        loss = (rows[:, 0] * labelled).sum() / labelled.sum().clamp(min=1)
         if self.faithful == "code":
             return loss / own.shape[-1]
         if remembers:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from msam.blocks import dense, real
 from msam.objective.view import View
 
 
@@ -45,12 +46,14 @@ class Ranks(View):
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         if wrapper is None or not gradients:
             return
-        together = torch.cat([gradient.flatten() for gradient in gradients])
+        shown = [real(dense(gradient)) for gradient in gradients]
+        together = torch.cat([tensor.flatten() for tensor in shown])
         torch.distributed.all_reduce(together, group=wrapper.process_group)
         together /= torch.distributed.get_world_size(wrapper.process_group)
-        parts = torch.split(together, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        parts = torch.split(together, [tensor.numel() for tensor in shown])
+        for gradient, tensor, part in zip(gradients, shown, parts, strict=True):
+            mean = part.view_as(tensor)
+            real(gradient).copy_(mean.to_sparse(gradient.sparse_dim()) if gradient.is_sparse else mean)
 
     def _on_this_rank(self, local: bool) -> AbstractContextManager[Any]:
         wrapper = self._data_parallel

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msam.blocks import dense
 from msam.interventions import only, replayed, unrecorded
 from msam.objective.looking import Looking
 from msam.objective.passes import Pass
@@ -77,7 +78,7 @@ class Training(Looking):
             found: Sequence[Tensor | None] = torch.autograd.grad(
                 loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
             )
-        reached = {weight: _dense(g) / scale for weight, g in zip(weights, found, strict=True) if g is not None}
+        reached = {weight: dense(g) / scale for weight, g in zip(weights, found, strict=True) if g is not None}
         self._count_gradients(reached)
         return reached
 
@@ -181,7 +182,7 @@ class _Deposit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gradients: list[Tensor], *weights: Tensor) -> Tensor:
         ctx.gradients = gradients
-        return weights[0].new_zeros(())
+        return weights[0].new_zeros((), dtype=weights[0].dtype.to_real())
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
@@ -190,10 +191,6 @@ class _Deposit(torch.autograd.Function):
 
 def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:
     return loss * (weight.to(loss) if isinstance(weight, Tensor) else weight)
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _trains(module: nn.Module) -> bool:

@@ -54,7 +54,7 @@ def dense(gradient: Tensor) -> Tensor:
 
 
 def real(gradient: Tensor) -> Tensor:
-    """A complex gradient `a + ib` as the real one `[..., (a, b)]` that torch means by it, a view; others as they are."""
+    """A complex gradient `a + ib` as the real one, `[..., (a, b)]`, that torch means, a view; others are themselves."""
     return torch.view_as_real(gradient) if gradient.is_complex() else gradient
 
 

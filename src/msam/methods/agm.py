@@ -105,7 +105,7 @@ class AGM(Method):
         taken = means + (scores - means) / (self._batches + 1)
         self._means = torch.where(taken.isfinite(), taken, means)  # a batch without a score teaches nothing
         self._batches += 1
-        return torch.where(kappa.isfinite(), kappa, 1.0)
+        return torch.where(scores.isfinite().all(), kappa, 1.0)
 
     def _lead(self, scores: Tensor) -> Tensor:
         """`exp(M / (M - 1) (mean - s_m))`: above one for a modality that does better than the others."""

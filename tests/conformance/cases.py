@@ -30,6 +30,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "msam-encoder": lambda: MSAM(RHO, scope="encoder"),
     "agm": lambda: AGM(1.5),
 }
+LITERAL = ("joint", "sam")
+"""Methods whose reference knows nothing of msam."""
 
 Batch = tuple[Inputs, Tensor]
 

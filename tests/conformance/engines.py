@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from conformance.cases import (
     CLIP,
+    LITERAL,
     LR,
     METHODS,
     MOMENTUM,
@@ -33,8 +34,6 @@ from conformance.cases import (
 )
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-LITERAL = ("joint", "sam")
-"""Methods whose reference knows nothing of msam."""
 Weights = dict[str, Tensor]
 Engine = Callable[[Case, int, int], Weights]
 

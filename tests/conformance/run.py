@@ -19,8 +19,8 @@ from typing import Any
 import torch
 import torch.distributed
 
-from conformance.cases import CASES, Case, covering, network
-from conformance.engines import ENGINES, LITERAL, Engine, Weights, plain
+from conformance.cases import CASES, LITERAL, Case, covering, network
+from conformance.engines import ENGINES, Engine, Weights, plain
 
 
 def distance(one: Weights, other: Weights, rank: int) -> float:

@@ -1,6 +1,6 @@
 """How near each engine has to come, and the table of the documentation that says so.
 
-python tests/conformance/table.py FOLDER        # writes the table of what `run.py FOLDER full` found into docs/engines.md
+python tests/conformance/table.py FOLDER        # writes what `run.py FOLDER full` found into docs/engines.md
 """
 
 from __future__ import annotations

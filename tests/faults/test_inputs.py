@@ -293,6 +293,8 @@ def test_sparse_gradients_are_those_of_a_dense_table(name: str) -> None:
             torch.manual_seed(seed)
             backward(inputs, target)
         found.append({key: gradient.to_dense() for key, gradient in gradients(net).items()})
+        table = net.encoders["audio"].table.weight.grad
+        assert table is None or table.is_sparse == (kind == "sparse")  # as an optimizer for either expects
     assert close(*found, tolerance=1e-12)  # sums in another order
 
 

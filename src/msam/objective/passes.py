@@ -89,6 +89,7 @@ class Passes(Ranks):
         self._backward = backward
         self._context = context or (self._shell._strategy.precision.forward_context if self._shell else nullcontext)
         self.counts = Counts()
+        self._sparse: dict[Tensor, int] = {}  # weights whose gradients are sparse, and in how many dimensions
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

@@ -79,17 +79,20 @@ class Training(Looking):
                 loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
             )
         reached = {weight: dense(g) / scale for weight, g in zip(weights, found, strict=True) if g is not None}
+        pairs = zip(weights, found, strict=True)
+        self._sparse |= {weight: g.sparse_dim() for weight, g in pairs if g is not None and g.is_sparse}
         self._count_gradients(reached)
         return reached
 
     def deposit(self, gradients: Gradients) -> None:
-        """Adds gradients to `.grad` as if they had been back-propagated: scaled, and shared between ranks, alike.
+        """Adds gradients to `.grad` as if they had been back-propagated: scaled, shared and sparse, alike.
 
         Args:
             gradients: of the loss in its own units; one call a `forward`, with all of them.
         """
-        if gradients:
-            self._backward(_Deposit.apply(list(gradients.values()), *gradients))  # type: ignore[no-untyped-call]
+        found = [g.to_sparse(self._sparse[w]) if w in self._sparse else g for w, g in gradients.items()]
+        if found:
+            self._backward(_Deposit.apply(found, *gradients))  # type: ignore[no-untyped-call]
 
     def scale(self) -> Tensor | float:
         """What the user's `backward` multiplies gradients by, measured on a loss of one."""

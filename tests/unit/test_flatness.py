@@ -93,6 +93,29 @@ def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.Record], 
     assert {one.value for one in changed if one.measure == "loss"} == {7.0}
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-20],
+        lambda text: text.replace('"value": ', '"value": "x', 1).replace(",", '",', 1),
+        lambda text: text.replace('"value"', '"worth"'),
+        lambda text: text.replace(': "all"', ": 3"),
+        lambda text: "[" * 100_000,
+        lambda text: "[]",
+        lambda text: "\0",
+    ],
+)
+def test_damaged_measurements_are_made_again(trained: list[runs.Record], monkeypatch: Any, damage: Any) -> None:
+    monkeypatch.setattr("msam_bench.flatness.measuring._sites", lambda *_: [])  # scores are enough, and fast
+    path = trained[0].folder / "flatness.json"
+    first = measured(trained[0], replace(SMALL, seed=5))
+    whole = path.read_text()
+    path.write_text(damage(whole))
+    assert path.read_text() != whole
+    assert measured(trained[0], replace(SMALL, seed=5)) == first
+    assert path.read_text() == whole
+
+
 def test_what_cannot_be_measured_is_kept_with_its_reason(trained: list[runs.Record], monkeypatch: Any) -> None:
     def refuse(it: Any, plan: Plan) -> Any:
         raise ValueError("no such number here")

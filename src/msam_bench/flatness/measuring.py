@@ -58,7 +58,7 @@ class Measurement:
 
 
 def measured(record: Record, plan: Plan, epoch: int | None = None) -> list[Measurement]:
-    """All measurements of a finished run, from its folder if they are there.
+    """All measurements of a finished run, from its folder if they are there; what is damaged there is measured again.
 
     Args:
         record: the run.
@@ -67,10 +67,8 @@ def measured(record: Record, plan: Plan, epoch: int | None = None) -> list[Measu
     """
     path = record.folder / ("flatness.json" if epoch is None else f"flatness-{epoch:06}.json")
     asked = asdict(plan)
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        if kept["plan"] == asked:
-            return [_read(row) for row in kept["measurements"]]
+    if kept := _kept(path, asked):
+        return kept
     from msam_bench.restore import restored
 
     objective, dataset = restored(record, epoch)
@@ -147,6 +145,18 @@ def _written(one: Measurement) -> dict[str, Any]:
     return asdict(one) | {name: number if math.isfinite(number) else None for name, number in numbers.items()}
 
 
+def _kept(path: Path, asked: dict[str, Any]) -> list[Measurement]:
+    """What was measured before by this plan; nothing if the file is of another, or damaged."""
+    try:
+        kept = json.loads(path.read_text())
+        return [_read(row) for row in kept["measurements"]] if kept["plan"] == asked else []
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        return []
+
+
 def _read(row: dict[str, Any]) -> Measurement:
-    numbers = {name: math.nan for name in ("value", "error") if row[name] is None}
-    return Measurement(**{**row, **numbers})
+    numbers = {name: math.nan if row[name] is None else float(row[name]) for name in ("value", "error")}
+    found = Measurement(**{**row, **numbers})
+    if not all(isinstance(text, str) for text in (found.view, found.block, found.measure, found.note)):
+        raise TypeError(f"Expected words and numbers, found {row}.")
+    return found

@@ -40,7 +40,7 @@ Batches = Iterable[tuple[Inputs, Tensor]]
 
 @dataclass
 class Counts:
-    """Passes made so far, counted as they happen, in units of one batch (passes of one sample are left out).
+    """Passes made so far, counted as they happen: those of a part of a batch whole, those of one sample not at all.
 
     Args:
         forwards: of the whole model.

@@ -27,7 +27,8 @@ class AESAM(Method):
 
     `c` goes in a straight line from `first` to `last`, so that SAM is employed more often towards the end. The paper
     moves it with every iteration of a training of known length; here it moves with the epochs that have ended
-    (`next_epoch`) and stays after `epochs`. Mean and variance begin at zero (decided here), so the first batch climbs.
+    (`next_epoch`) and stays after `epochs`. Mean and variance begin at zero (decided here), so the first batch climbs. The
+    equations are the paper's; the values of `first`, `last` and `decay` could not be compared with the authors' runs.
 
     The norms are in the loss's own units, so gradient scaling may change between steps; a gradient that has overflowed
     is not counted and does not climb. In data-parallel training the squared norm is the mean of the ranks', so that all
@@ -39,10 +40,10 @@ class AESAM(Method):
 
     Args:
         rho: radius of the ball, at least 0.
-        first: c at the beginning (lambda_2 in the paper), 1 there.
-        last: c at the end (lambda_1), -1 there.
+        first: c at the beginning (lambda_2 in the paper).
+        last: c at the end (lambda_1).
         epochs: number of epochs from first to last, at least 1: those of the training.
-        decay: of mean and variance, in [0, 1); 0.9 in the paper.
+        decay: of mean and variance (delta), in [0, 1].
 
     Raises:
         ValueError: if an argument is out of its range.

@@ -27,8 +27,9 @@ class AESAM(Method):
 
     `c` goes in a straight line from `first` to `last`, so that SAM is employed more often towards the end. The paper
     moves it with every iteration of a training of known length; here it moves with the epochs that have ended
-    (`next_epoch`) and stays after `epochs`. Mean and variance begin at zero (decided here), so the first batch climbs. The
-    equations are the paper's; the values of `first`, `last` and `decay` could not be compared with the authors' runs.
+    (`next_epoch`) and stays after `epochs`. Mean and variance begin at zero (decided here), so the first batch climbs.
+    The equations are the paper's; the values of `first`, `last` and `decay` could not be compared with the authors'
+    runs.
 
     The norms are in the loss's own units, so gradient scaling may change between steps; a gradient that has overflowed
     is not counted and does not climb. In data-parallel training the squared norm is the mean of the ranks', so that all

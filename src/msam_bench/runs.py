@@ -119,8 +119,8 @@ def read(folder: Path) -> Record:
         content = json.loads(path.read_text())
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']}, this is version {VERSION}")
-        known = _checked({key: content[key] for key in _KEYS})
-        return Record(folder=folder, metrics=read_metrics(folder), **known, warnings=content.get("warnings", {}))
+        known = _checked({"warnings": {}, **content})
+        return Record(folder=folder, metrics=read_metrics(folder), **{key: known[key] for key in _KEYS})
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"Expected a run in {folder}, found: {reason}; delete the folder to run it again.") from None
@@ -134,6 +134,7 @@ _KEYS = {
     "environment": dict,
     "summary": dict,
     "timing": dict,
+    "warnings": dict,
 }
 _DATA = {"name": str, "fingerprint": str, "modalities": list, "classes": list, "sizes": dict}
 _SUMMARY: dict[str, type] = {"test_accuracy": float, "valid_accuracy": float, "train_accuracy": float, "tau": float}
@@ -150,6 +151,7 @@ def _checked(known: dict[str, Any]) -> dict[str, Any]:
     _check_kinds("data.", known["data"], _DATA)
     _check_numbers("timing", known["timing"])
     _check_numbers("summary", known["summary"])
+    _check_kinds("warnings.", known["warnings"], dict.fromkeys(known["warnings"], str))
     if known["status"] not in ("running", "finished", "failed"):
         raise ValueError(f"the status {known['status']!r}")
     if known["status"] == "finished":

@@ -58,7 +58,8 @@ def standing_alone(figure: Figure) -> dict[str, Any]:
 
 def _explain(encodings: Sequence[dict[str, Any]]) -> None:
     """Gives every channel that tells names apart the same legend, so that they share one."""
-    kind = _LINES if any("strokeDash" in encoding for encoding in encodings) else _POINTS
+    told = {channel for encoding in encodings for channel in encoding}
+    kind = _LINES if "strokeDash" in told and "shape" not in told else _POINTS
     for encoding in encodings:
         for channel in _TELLING:
             if "field" in encoding.get(channel, {}):

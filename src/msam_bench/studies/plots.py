@@ -6,11 +6,16 @@ curve("Accuracy against rho", {"sam": [(0.05, 96.1, 95.8, 96.4)]}, Axes("rho", "
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from msam_bench.reporting.charts import Figure, looks
 from msam_bench.reporting.charts.drawing import Axes, base_chart, colour, dash, finished, room_around, shape
 
+if TYPE_CHECKING:
+    import altair as alt
+
+_ROOM = 0.04
+"""Of a logarithmic axis, beyond each end of the values."""
 Points = Sequence[tuple[float, float, float, float]]
 """x, y, and both ends of the interval of y."""
 
@@ -29,9 +34,8 @@ def curve(title: str, series: Mapping[str, Points], axes: Axes, log: str = "", j
 
     drawn = looks(series)
     rows = _rows(series)
-    domain = room_around([row[key] for row in rows for key in ("y", "lo", "hi")]) or alt.Undefined
-    x = alt.X("x:Q", title=axes.x).scale(alt.Scale(zero=False, padding=12, type=_kind("x", log)))
-    y = alt.Y("y:Q", title=axes.y).scale(alt.Scale(zero=False, domain=domain, type=_kind("y", log)))
+    x = alt.X("x:Q", title=axes.x).scale(_scale([row["x"] for row in rows], "x" in log))
+    y = alt.Y("y:Q", title=axes.y).scale(_scale([row[key] for row in rows for key in ("y", "lo", "hi")], "y" in log))
     base = base_chart().encode(x.axis(format="~g"), colour(drawn))
     tips = [alt.Tooltip("g:N", title="name"), alt.Tooltip("x:Q", title=axes.x), alt.Tooltip("y:Q", title=axes.y)]
     bars = base.mark_rule(strokeWidth=1, opacity=0.6).encode(alt.Y("lo:Q"), alt.Y2("hi:Q"))
@@ -42,8 +46,16 @@ def curve(title: str, series: Mapping[str, Points], axes: Axes, log: str = "", j
     return Figure(title, finished(rows, 300, *layers), _said(series, axes), *_numbers(series, axes), tuple(drawn))
 
 
-def _kind(axis: str, log: str) -> Literal["log", "linear"]:
-    return "log" if axis in log else "linear"
+def _scale(values: Sequence[float], log: bool) -> alt.Scale:
+    """An axis around the values; a logarithmic one ends near them, not at the next power of ten."""
+    import altair as alt
+
+    positive = [value for value in values if value > 0]
+    if not log or not positive:
+        return alt.Scale(zero=False, padding=12, domain=room_around(values) or alt.Undefined)
+    least, most = min(positive), max(positive)
+    room = max((most / least) ** _ROOM, 1.02)
+    return alt.Scale(type="log", domain=(least / room, most * room), nice=False)
 
 
 def _rows(series: Mapping[str, Points]) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ from msam_bench import executor, fit, runs
 from msam_bench.cli import main
 from msam_bench.config import RunConfig, resolve
 
+pytestmark = pytest.mark.timeout(900)  # on a busy machine; a minute or two on one that is not
+
 FORK = multiprocessing.get_context("fork")
 KILLS = int(os.environ.get("MSAM_KILLS", "30"))
 TINY = {"epochs": 5, "batch_size": 100, "features": 4, "hidden": 4}

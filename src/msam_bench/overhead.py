@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from msam import Method
-from msam.types import Inputs
+from msam.types import Criterion, Inputs
 
 Step = Callable[[], object]
 """One training step on a batch that it holds."""
@@ -52,10 +52,15 @@ class Cost:
 
 
 def training_step(
-    method: Method, model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Inputs, Tensor], **options: Any
+    method: Method,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Inputs, Tensor],
+    criterion: Criterion = F.cross_entropy,
+    **options: Any,
 ) -> Step:
     """A method's step on one batch: gradient, optimizer, no gradient; `options` are those of `Method.on`."""
-    backward, (inputs, target) = method.on(model, F.cross_entropy, **options), batch
+    backward, (inputs, target) = method.on(model, criterion, **options), batch
 
     def step() -> None:
         backward(inputs, target)

@@ -6,8 +6,9 @@ write(Path("reports/rho"), result, "msam study rho", records)   # study.html, *.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msam_bench.files import write_whole
 from msam_bench.reporting.pictures import pictures
@@ -19,10 +20,12 @@ from msam_bench.templating import environment
 from .result import Result
 
 
-def write(folder: Path, result: Result, command: str, records: Sequence[Record]) -> Path:
+def write(
+    folder: Path, result: Result, command: str, records: Sequence[Record], measured: Mapping[str, Any] | None = None
+) -> Path:
     """Writes a study's page, tables and pictures; gives the path of the page.
 
-    Each file appears whole or not at all.
+    Each file appears whole or not at all. `measured` is the environment of a study that has no runs.
 
     Raises:
         ValueError: if the folder is a file.
@@ -32,14 +35,14 @@ def write(folder: Path, result: Result, command: str, records: Sequence[Record])
     figures = {_slug(title): own for title, own in result.figures.items()}
     files: dict[str, bytes | str] = {f"figures/{name}": content for name, content in pictures(figures).items()}
     files |= {f"{_slug(sheet.title)}.csv": sheet.csv() for sheet in result.sheets}
-    files |= {"study.md": markdown(result, command), "study.html": render(result, command, records)}
+    files |= {"study.md": markdown(result, command), "study.html": render(result, command, records, measured)}
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_whole(folder / name, content)
     return folder / "study.html"
 
 
-def render(result: Result, command: str, records: Sequence[Record]) -> str:
+def render(result: Result, command: str, records: Sequence[Record], measured: Mapping[str, Any] | None = None) -> str:
     """The page as HTML."""
     sections = {_slug(title): (title, own) for title, own in result.figures.items() if own}
     return (
@@ -50,7 +53,7 @@ def render(result: Result, command: str, records: Sequence[Record]) -> str:
             sections=sections,
             specs={f"{id}-{i}": figure.spec for id, (_, own) in sections.items() for i, figure in enumerate(own)},
             runs=len(records),
-            machine=machine({"all": list(records)}),
+            machine=measured or machine({"all": list(records)}),
             command=command,
             script=scripts(),
         )

@@ -64,8 +64,8 @@ def _answer(data: str, found: Sequence[Measured]) -> str:
     noise = max(abs(one.costs[AGAIN].ratio - 1) for one in found)
     return (
         f"On {data}, Shapley values add to a step of M-SAM, in joint steps: {', '.join(times)}. At its peak "
-        f"a step holds {_span(held)} MiB more. The same step measured twice differs by up to {noise:.2f}, so less than "
-        "that is noise."
+        f"a step holds {_span(held)} MiB more. The medians of one step measured twice differ by up to {noise:.2f}, so "
+        "less than that is noise."
     )
 
 

@@ -38,6 +38,8 @@ def study_overhead(
     """
     for name, level in QUIET.items():
         os.environ.setdefault(name, level)
+    import torch
+
     from msam_bench import runs
     from msam_bench.names import stem
     from msam_bench.studies.overhead import conclude, plan
@@ -51,6 +53,7 @@ def study_overhead(
     with counting("settings") as watch:
         for done, setting in enumerate(settings):
             watch(done, len(settings))
+            torch.manual_seed(0)
             found.append(measured(data, setting, rounds))
         watch(len(settings), len(settings))
     result = conclude(data, found)

@@ -130,7 +130,8 @@ def _figures(axis: str, found: Sequence[Measured]) -> list[Figure]:
             if name != PLAIN:
                 time[name] = [(value, cost.ratio, cost.low, cost.high) for value, cost in costs]
             if name != AGAIN:
-                memory[name] = [(value, *[cost.memory / MIB] * 3) for value, cost in costs]
+                held = [(value, cost.memory / MIB) for value, cost in costs]
+                memory[name] = [(value, peak, peak, peak) for value, peak in held]
         x = AXES[axis].capitalize()
         figures.append(curve(f"Time of a step, {fusion} fusion", time, Axes(x, "Joint steps", digits=2), log="x"))
         figures.append(curve(f"Memory of a step, {fusion} fusion", memory, Axes(x, "Peak (MiB)", digits=2), log="xy"))

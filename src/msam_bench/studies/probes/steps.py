@@ -91,7 +91,6 @@ def measured(data: str, setting: Setting, rounds: int) -> Measured:
     dataset = repeated(dataset, setting.modalities or len(dataset.modalities))
     sizes: dict[str, Any] = {"batch_size": setting.batch, "features": setting.width, "hidden": setting.width}
     config = resolve(data, setting.fusion, "joint", **sizes)
-    torch.manual_seed(0)
     model, train, score = model_of(config, dataset), dataset.splits["train"], scoring(dataset)
     batch = train.take(torch.arange(config.batch_size) % len(train))
     # hardly moves: what a step costs must not depend on how many were made before it

@@ -83,7 +83,9 @@ def test_words_and_tables_by_hand() -> None:
 
 def test_the_command_measures_and_writes_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["--modalities", "2", "--modalities", "3", "--batches", "8", "--widths", "4", "--rounds", "2"]
-    main(["study", "overhead", "--fusion", "early", *tiny, "--report", str(tmp_path / "page")])
+    with pytest.raises(SystemExit) as done:
+        main(["study", "overhead", "--fusion", "early", *tiny, "--report", str(tmp_path / "page")])
+    assert done.value.code == 0
     assert "Shapley values add to a step of M-SAM" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "page" / "seconds-and-memory-by-modalities.csv").read_text().splitlines()))
     assert [row["modalities"] for row in rows] == ["2"] * 5 + ["3"] * 5

@@ -35,9 +35,8 @@ def bare(config: RunConfig, folder: Path, looks: bool) -> None:
         run.scheduler.step()
         run.epoch += 1
         if looks:
-            run._evaluate("train")
-            run._evaluate("valid")
-            run._alone("valid")
+            run.measures.evaluate("train")
+            run.measures.evaluate("valid")
 
 
 def seconds(work: Callable[[Path], object]) -> float:

@@ -35,11 +35,17 @@ class TwoPass:
     """A first pass that has been made, and the second one that may follow."""
 
     def __init__(
-        self, objective: Objective, inputs: Inputs, target: Tensor, earlier: Aside, synchronised: bool = False
+        self,
+        objective: Objective,
+        inputs: Inputs,
+        target: Tensor,
+        earlier: Aside,
+        synchronised: bool = False,
+        observed: bool = True,
     ) -> None:
         self.objective, self.inputs, self.target = objective, inputs, target
         self.earlier, self.synchronised = earlier, synchronised
-        self.first: Pass = objective.descend(inputs, target, local=True)
+        self.first: Pass = objective.descend(inputs, target, local=True, observed=observed)
         self._synchronise()
 
     def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
@@ -95,7 +101,17 @@ class TwoPass:
 
 
 @contextmanager
-def first_pass(objective: Objective, inputs: Inputs, target: Tensor, synchronised: bool = False) -> Iterator[TwoPass]:
-    """Makes the first pass with earlier gradients set aside; see the module's docstring."""
+def first_pass(
+    objective: Objective, inputs: Inputs, target: Tensor, synchronised: bool = False, observed: bool = True
+) -> Iterator[TwoPass]:
+    """Makes the first pass with earlier gradients set aside; see the module's docstring.
+
+    Args:
+        objective: the model and criterion.
+        inputs: modality -> `[batch, ...]`.
+        target: `[batch, ...]`.
+        synchronised: let all ranks have the gradient of the whole batch.
+        observed: note the features, for whom they are read.
+    """
     with Aside(objective.parameters()) as earlier:
-        yield TwoPass(objective, inputs, target, earlier, synchronised)
+        yield TwoPass(objective, inputs, target, earlier, synchronised, observed)

@@ -23,9 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from msam import shapley
-from msam.coalition import extremes, lattice
-from msam.metrics import CoalitionAccuracy, overfitting_gap
+from msam.metrics import overfitting_gap
 from msam.sets import moved
 from msam.types import Inputs
 
@@ -35,9 +33,10 @@ from .catalogue import build
 from .config import MethodConfig, RunConfig
 from .epoch import Epoch
 from .files import discard_parts
+from .measuring import Measures
 from .ranks import Ranks
 from .restore import load_weights, model_of
-from .scoring import Worth, scoring, value_of
+from .scoring import scoring
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -45,11 +44,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 5.0
 """A run writes a checkpoint this often at most, and one at its end."""
-_CHUNK = 2048
-"""Samples that are measured on at a time; fewer where they hold more than `_CHUNK_VALUES` numbers."""
-_CHUNK_VALUES = 2**24
-_EXACT = 6
-"""Up to this many modalities every coalition is tested; above, each alone, all but each, and all."""
 
 
 def run(
@@ -119,6 +113,7 @@ class _Run:
         self.backward: Backward = method.on(
             self.model, self.score.criterion, backward=fabric.backward, context=fabric.autocast
         )
+        self.measures = Measures(self.dataset, self.backward, self.score, ranks)
         self.cost = Cost(self.backward.objective)
         batches = len(self._chunks(torch.arange(len(self.dataset.splits["train"]))))
         self.budget = Budget(config, batches, self.cost)
@@ -179,7 +174,7 @@ class _Run:
         return self._row(shown, rate)
 
     def _row(self, shown: dict[str, float], rate: float) -> dict[str, float]:
-        train, valid = self._evaluate("train"), self._evaluate("valid")
+        train, valid = self.measures.evaluate("train"), self.measures.evaluate("valid")
         self._keep_best(valid)
         return {
             "epoch": self.epoch,
@@ -190,7 +185,7 @@ class _Run:
             "valid_accuracy": valid[0],
             "tau": overfitting_gap(train[0], valid[0]),
             **shown,
-            **self._alone("valid"),
+            **(self.measures.alone("valid") if self.watch.alone else {}),
             "seconds": self.seconds,
         }
 
@@ -235,52 +230,8 @@ class _Run:
         part, size = self.dataset.splits[split], self.config.batch_size
         return self._taken(part, (slice(start, start + size) for start in range(0, len(part), size)))
 
-    def _whole(self, split: str) -> Iterator[tuple[Inputs, Tensor]]:
-        return self._strided(split, 0, 1)
-
-    def _strided(self, split: str, first: int, step: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Every so many-th sample of a split, in order."""
-        part = self.dataset.splits[split]
-        size = step * max(1, min(_CHUNK, _CHUNK_VALUES // sum(map(math.prod, part.shapes.values()))))
-        starts = range(first, len(part), size)
-        return self._taken(part, (slice(start, start + size, step) for start in starts))
-
     def _taken(self, part: data.Split, chunks: Iterable[Tensor | slice]) -> Iterator[tuple[Inputs, Tensor]]:
         return moved(self.backward.objective, map(part.take, chunks))
-
-    # ---- measuring ------------------------------------------------------------------------------------------------
-
-    def _evaluate(self, split: str) -> tuple[float, float]:
-        """Score and loss of a split, in evaluation mode, each sample counted once, by one of the ranks."""
-        worth, total, loss, samples = self._worth(split), 0.0, 0.0, 0.0
-        for inputs, target in self._strided(split, self.ranks.rank, self.ranks.count):
-            logits = self.backward.predict(inputs)
-            total += float(worth(logits, target).sum())
-            loss += float(self.score.criterion(logits, target)) * len(target)
-            samples += len(target)
-        total, loss, samples = self.ranks.summed(total, loss, samples)
-        return total / samples, loss / samples
-
-    def _worth(self, split: str) -> Worth:
-        return self.score.worth(self.dataset.splits[split].target)
-
-    def _coalitions(self, split: str, masks: Tensor) -> dict[str, float]:
-        """The score of each coalition, by the names of its modalities; not counted."""
-        counter, objective = (
-            CoalitionAccuracy(self.dataset.modalities, masks, self._worth(split)),
-            self.backward.objective,
-        )
-        with objective.uncounted():
-            for inputs, target in self._whole(split):
-                counter.update(objective.coalition_logits(inputs, masks, "zero-input"), target)
-        return counter.compute()
-
-    def _alone(self, split: str) -> dict[str, float]:
-        """The score of each modality alone, where there is one trained apart to hold it against."""
-        if not self.watch.alone:
-            return {}
-        found = self._coalitions(split, torch.eye(len(self.dataset.modalities), dtype=torch.bool))
-        return {f"alone/{name}": value for name, value in found.items()}
 
     def _apart(self) -> dict[str, float]:
         """Validation scores of the same encoders trained apart, by the finished unimodal runs of this configuration."""
@@ -293,33 +244,22 @@ class _Run:
                 found |= {name: float(record.summary["valid_accuracy"])} if record else {}
         return found
 
-    def _contributions(self, split: str) -> dict[str, float]:
-        """Shapley values of the split's score, averaged over samples."""
-        total: dict[str, float] = {}
-        value = value_of(self._worth(split))
-        for inputs, target in self._whole(split):
-            values = shapley(self.backward.objective, inputs, target, value=value).values
-            for name, part in values.items():
-                total[name] = total.get(name, 0.0) + part * len(target) / len(self.dataset.splits[split])
-        return total
-
     def _finish(self) -> None:
         """Tests the last weights, then the selected ones; the test split is opened here and nowhere else."""
-        cost, last, count = self.cost.shown(), self._evaluate("test")[0], len(self.dataset.modalities)
+        cost, test = self.cost.shown(), self.measures.evaluate("test")
+        last, selected = test[0], self.rows[self.best["epoch"] - 1]
         self.model.load_state_dict(self.best["model"])
         self.method.load_state_dict(self.best["method"])
-        train, valid, test = (self._evaluate(split) for split in data.SPLITS)
+        if self.best["epoch"] < self.epoch:
+            test = self.measures.evaluate("test")
         summary = {
-            "epoch": self.best["epoch"],
-            "train_accuracy": train[0],
-            "valid_accuracy": valid[0],
-            "valid_loss": valid[1],
+            **{name: selected[name] for name in ("epoch", "train_accuracy", "valid_accuracy", "valid_loss")},
             "test_accuracy": test[0],
             "test_loss": test[1],
             "last_test_accuracy": last,
-            "tau": overfitting_gap(train[0], test[0]),
-            "coalitions": self._coalitions("test", lattice(count) if count <= _EXACT else extremes(count)),
-            "contributions": self._contributions("test"),
+            "tau": overfitting_gap(selected["train_accuracy"], test[0]),
+            "coalitions": self.measures.coalitions("test"),
+            "contributions": self.measures.contributions("test"),
             "switching": self.dominance["switches"] / self.dominance["pairs"] if self.dominance["pairs"] else None,
             **cost,
         }

@@ -95,7 +95,7 @@ class MSAM(Method):
         """Adds the gradient of Algorithm 1, in its scope."""
         self._batches += 1
         if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every:
-            return objective.descend(inputs, target).outcome()
+            return objective.descend(inputs, target, observed=False).outcome()
         with first_pass(objective, inputs, target, self.sync_perturbation) as step:
             contributions = self._contributions(step)
             second = _SECOND_PASS[self.scope](self, step, contributions)

@@ -32,8 +32,8 @@ class SAM(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient at theta + epsilon."""
         if self.rho == 0:
-            return objective.descend(inputs, target).outcome()
-        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
+            return objective.descend(inputs, target, observed=False).outcome()
+        with first_pass(objective, inputs, target, self.sync_perturbation, observed=False) as step:
             second = step.again(self.ascend, weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 

@@ -32,7 +32,8 @@ class Pass:
     Args:
         loss: the unweighted loss, 0-d.
         logits: `[batch, classes]`.
-        features: encoder outputs `[batch, ...]`, empty if they could not be observed (shared or uncalled encoders).
+        features: encoder outputs `[batch, ...]`, empty if they were not to be, or could not be observed (shared or
+            uncalled encoders).
         start: random state before the forward pass.
         before: random state before each encoder.
         between: random state between the encoders and the fusion.
@@ -137,14 +138,14 @@ class Passes(Ranks):
         entropy = log(logits.shape[1]) if logits.dim() > 1 else 0.0
         return loss / entropy if entropy and loss.isfinite() and loss > 0 else torch.ones_like(loss)
 
-    def _pass(self, inputs: Inputs, target: Tensor) -> Pass:
+    def _pass(self, inputs: Inputs, target: Tensor, observed: bool = True) -> Pass:
         start = self._random_state()
-        logits, capture = self._forward(inputs)
+        logits, capture = self._forward(inputs, observed)
         with self._context():
             loss = self.loss(logits, target)
         return Pass(loss, logits, self._observed(capture), start, capture.states, capture.end)
 
-    def _forward(self, inputs: Inputs) -> tuple[Tensor, Capture]:
+    def _forward(self, inputs: Inputs, observed: bool) -> tuple[Tensor, Capture]:
         self.modalities(inputs)
         inputs = blanked(inputs)
         self._count_forward()
@@ -153,7 +154,8 @@ class Passes(Ranks):
                 capture = Capture([self.device])
                 logits, capture.outputs = self._joint(inputs)
                 return logits, capture
-            with captured(self._capturable, [self.device]) as capture:
+            watched = self._capturable if observed or self._compiled else {}  # a graph is compiled with its hooks
+            with captured(watched, [self.device]) as capture:
                 return self._call(self.wrappers[1] if self._shell else self.model, inputs), capture
 
     @cached_property

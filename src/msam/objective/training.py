@@ -26,7 +26,15 @@ from msam.types import Gradients, Inputs
 class Training(Looking):
     """Back-propagation as the user would do it: with their scaling, in their context, shared between their ranks."""
 
-    def descend(self, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0, *, local: bool = False) -> Pass:
+    def descend(
+        self,
+        inputs: Inputs,
+        target: Tensor,
+        weight: float | Tensor = 1.0,
+        *,
+        local: bool = False,
+        observed: bool = True,
+    ) -> Pass:
         """Adds `weight` times the loss's gradient to `.grad`: one forward, one backward.
 
         Args:
@@ -34,9 +42,10 @@ class Training(Looking):
             target: `[batch, ...]`.
             weight: of the gradient; the returned loss is the plain one.
             local: in data-parallel training, leave this gradient on its own rank.
+            observed: note features and random states on the way, which takes two hooks an encoder.
         """
         with self._on_this_rank(local):
-            step = self._pass(inputs, target)
+            step = self._pass(inputs, target, observed)
             self.backpropagate(_weighted(step.loss, weight))
         return step.detached()
 
@@ -106,7 +115,7 @@ class Training(Looking):
     def again(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
         """A pass like `first` at other weights: same random draws, no trace in running statistics; ranks share it."""
         with replayed(first.start), unrecorded(self.bare):
-            return self.descend(inputs, target, weight)
+            return self.descend(inputs, target, weight, observed=False)
 
     def again_within(
         self,
@@ -125,7 +134,7 @@ class Training(Looking):
         with only(block, among=self.parameters()), unrecorded(self.bare):
             if not (self.separable and first.features):
                 with replayed(first.start):
-                    return self.descend(inputs, target, weight, local=True)
+                    return self.descend(inputs, target, weight, local=True, observed=False)
             second = self._forward_within(modality, first, inputs, target)
             with self._on_this_rank(True):
                 self.backpropagate(_weighted(second.loss, weight))

@@ -33,7 +33,7 @@ class GNP(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the mixture."""
         if self.rho == 0 or self.alpha == 0:
-            return objective.descend(inputs, target, observed=False).outcome()
-        with first_pass(objective, inputs, target, self.sync_perturbation, observed=False) as step:
+            return objective.descend(inputs, target).outcome()
+        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
             second = step.again(lambda _, gradients: steepest(gradients, self.rho), self.alpha)
         return step.first.outcome(sharpness=second.loss - step.first.loss)

@@ -2,10 +2,11 @@
 
     python scripts/tune.py --data digits6 --fusion late --seeds 3 --finalists 2
 
-What is tried stands in `scripts/tuning.toml`. The learning rate is chosen for joint training and kept for every method
-that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a method are trained at the
-first tuning seed, and the best of them, as many as `--finalists`, at the others too; the best of these by the mean over
-all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials` takes every other.
+What is tried stands in `src/msam_bench/tuning/space.toml`. The learning rate is chosen for joint training and kept for
+every method that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a method are
+trained at the first tuning seed, and the best of them, as many as `--finalists`, at the others too; the best of these
+by the mean over all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials`
+takes every other.
 Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test split is not looked
 at. Runs that are there already are found again. Writes every trial to `docs/results/tuning-DATA-FUSION.csv` and prints
 what belongs into `src/msam_bench/defaults/DATA.toml`.
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -25,14 +25,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from msam_bench.catalogue import EXTENSIONS
 from msam_bench.choosing import choose, refusal
 from msam_bench.config import OptimizerConfig, RunConfig, resolve
 from msam_bench.data import source
 from msam_bench.executor import processes, train
 from msam_bench.runs import Record
+from msam_bench.tuning.space import listed
 
-GRID = Path(__file__).with_name("tuning.toml")
 FIRST_SEED = 1000
 Row = dict[str, Any]
 Trial = tuple[str, dict[str, Any]]
@@ -96,10 +95,8 @@ class Race:
 
 
 def grid(method: str, count: int = 7) -> list[dict[str, Any]]:
-    """The trials of a method, an extension's being those of what it extends; every other if there are to be fewer."""
-    extended = {extension: name for name, extension in EXTENSIONS.items()}
-    lists = tomllib.loads(GRID.read_text())[extended.get(method, method)]
-    trials = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+    """The trials of a method; every other if there are to be fewer."""
+    trials = listed(method)
     return trials if count == len(trials) else trials[::2][:count]
 
 

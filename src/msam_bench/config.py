@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .names import nearest
+from .tuning.file import checked
 
 Fusion = Literal["late", "early"]
 Scalar = bool | int | float | str
@@ -32,13 +33,21 @@ class Frozen(BaseModel):
 
 
 class MethodConfig(Frozen):
-    """A method by name with its constructor's arguments."""
+    """A method by name with its constructor's arguments.
+
+    Args:
+        name: as the bench knows it, or `package.module:Class`.
+        params: all arguments that are not the constructor's defaults.
+        tuned: those that a file of tuned settings has for it, which need no mention; decides no number.
+    """
 
     name: str
     params: dict[str, Scalar] = {}
+    tuned: dict[str, Scalar] = {}
 
     def text(self, known: dict[str, Scalar]) -> str:
         """The method as one writes it, such as `msam:rho=0.1`, without arguments that are known."""
+        known = {**known, **self.tuned}
         told = {key: value for key, value in self.params.items() if known.get(key) != value}
         return ":".join([self.name, *(f"{key}={_text(value)}" for key, value in told.items())])
 
@@ -125,7 +134,7 @@ class RunConfig(Frozen):
     @property
     def identity(self) -> str:
         """A hash of everything above that decides a number, and of the version of the software."""
-        decisive = self.model_dump(mode="json", exclude={"snapshots"})
+        decisive = self.model_dump(mode="json", exclude={"snapshots": True, "method": {"tuned"}})
         text = json.dumps([metadata.version("msam"), decisive], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -148,24 +157,30 @@ def parse_method(text: str) -> MethodConfig:
     return MethodConfig(name=name, params=params)
 
 
-def resolve(data: str, fusion: str, method: str, file: Path | None = None, **settings: Any) -> RunConfig:
-    """The configuration of a run: the data set's defaults, then a file, then what is given here.
+def resolve(
+    data: str, fusion: str, method: str, file: Path | None = None, tuned: Path | None = None, **settings: Any
+) -> RunConfig:
+    """The configuration of a run: the data set's defaults, then what was tuned, then a file, then what is given here.
 
     Args:
         data: name of a data set.
         fusion: late or early.
-        method: as `parse_method` reads it; arguments that are not given come from the data set's tuned defaults.
+        method: as `parse_method` reads it; arguments that are not given come from the tuned settings.
         file: a TOML file with the fields of `RunConfig`.
+        tuned: a TOML file with the sections of the defaults, which comes over those that are shipped.
         **settings: fields of `RunConfig`; those of the optimizer by their own names; None means not given.
 
     Raises:
         ValueError: an unknown key, a value out of range, or a file that is not TOML.
     """
     asked = parse_method(method)
-    own = {"optimizer": _tuned(data, fusion, asked.name).get("optimizer", {})}
-    values = _merged(defaults(data).get("run", {}), own, read_toml(file) if file else {}, _nested(settings))
-    params = {**tuned(data, fusion, asked.name), **asked.params}
-    values |= {"data": data, "fusion": fusion, "method": {"name": asked.name, "params": params}}
+    known = _known(data, fusion, tuned)
+    own = known.get(fusion, {}).get(asked.name, {})
+    optimizer = {"optimizer": own.get("optimizer", {})}
+    values = _merged(known.get("run", {}), optimizer, read_toml(file) if file else {}, _nested(settings))
+    found = _arguments(own)
+    named = {"name": asked.name, "params": {**found, **asked.params}, "tuned": found if tuned else {}}
+    values |= {"data": data, "fusion": fusion, "method": named}
     return _sealed(validated(values))
 
 
@@ -212,9 +227,9 @@ def _published(data: str) -> str:
         return data
 
 
-def tuned(data: str, fusion: str, method: str) -> dict[str, Any]:
-    """The arguments of a method that validation chose on a data set."""
-    return {key: value for key, value in _tuned(data, fusion, method).items() if key != "optimizer"}
+def tuned(data: str, fusion: str, method: str, file: Path | None = None) -> dict[str, Any]:
+    """The arguments of a method that validation chose on a data set: those that are shipped, then those of a file."""
+    return _arguments(_known(data, fusion, file).get(fusion, {}).get(method, {}))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -240,9 +255,14 @@ def _sealed(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"encoders": sealed})
 
 
-def _tuned(data: str, fusion: str, method: str) -> dict[str, Any]:
-    found: dict[str, Any] = defaults(data).get(fusion, {}).get(method, {})
-    return found
+def _known(data: str, fusion: str, file: Path | None) -> dict[str, Any]:
+    """The defaults of a data set, with a file of tuned settings over them."""
+    return _merged(defaults(data), checked(read_toml(file), file, fusion)) if file else defaults(data)
+
+
+def _arguments(own: dict[str, Any]) -> dict[str, Any]:
+    """What was chosen for a method, without its optimizer's part."""
+    return {key: value for key, value in own.items() if key != "optimizer"}
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

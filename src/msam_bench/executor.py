@@ -76,7 +76,7 @@ def train_all(
     """
     futures = {executor.submit(train, config, root): config for config in configs}
     lost: set[Future[runs.Record]] = set()
-    with _stopping(executor):
+    with stopping(executor):
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
@@ -93,7 +93,7 @@ def train_all(
 
 def in_order(futures: Sequence[Future[R]], executor: Executor, watch: Callable[[int, int], None]) -> list[R]:
     """Results in the order of the jobs; the first error stops those not yet begun."""
-    with _stopping(executor):
+    with stopping(executor):
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             watch(done, len(futures))
@@ -101,7 +101,7 @@ def in_order(futures: Sequence[Future[R]], executor: Executor, watch: Callable[[
 
 
 @contextmanager
-def _stopping(executor: Executor) -> Iterator[None]:
+def stopping(executor: Executor) -> Iterator[None]:
     """An error inside stops what has not begun."""
     try:
         yield

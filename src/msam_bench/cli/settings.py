@@ -50,6 +50,8 @@ class Settings:
     "Keep the weights every so many epochs; a finished run without them is trained again."
     config: Path | None = None
     "A TOML file with any of these settings."
+    tuned: Path | None = None
+    "A TOML file that `msam sweep` wrote; it comes over the shipped defaults, before everything above."
 
 
 def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:

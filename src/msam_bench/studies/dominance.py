@@ -26,12 +26,13 @@ def plan(ask: Ask) -> list[RunConfig]:
     (data,) = ask.data
     chosen = [*source(data).modalities, "random", "weakest"]
     identity = [IDENTITY, *(f"{IDENTITY}:dominant={name}" for name in chosen)]
-    return ask.runs("joint", "sam", *identity, WEIGHT, *(_like_msam(name, data, ask.fusion) for name in _CONTROLS))
+    return ask.runs("joint", "sam", *identity, WEIGHT, *(_like_msam(name, data, ask) for name in _CONTROLS))
 
 
-def _like_msam(control: str, data: str, fusion: str) -> str:
+def _like_msam(control: str, data: str, ask: Ask) -> str:
     """A control with the arguments that validation chose for M-SAM."""
-    return ":".join([control, *(f"{key}={value}" for key, value in tuned(data, fusion, WEIGHT).items())])
+    chosen = tuned(data, ask.fusion, WEIGHT, ask.settings.get("tuned"))
+    return ":".join([control, *(f"{key}={value}" for key, value in chosen.items())])
 
 
 def conclude(records: Sequence[Record]) -> Result:

@@ -25,7 +25,8 @@ def plan(ask: Ask) -> list[RunConfig]:
     """Joint training that measures, for three value functions; and M-SAM with each normalisation."""
     probes = [f"{PROBE}:value={value}" for value in VALUES]
     (data,) = ask.data
-    chosen = "".join(f":{key}={value}" for key, value in tuned(data, ask.fusion, "msam").items())
+    known = tuned(data, ask.fusion, "msam", ask.settings.get("tuned"))
+    chosen = "".join(f":{key}={value}" for key, value in known.items())
     trained = [f"msam{chosen}:attribution.normalize={name}" for name in ("raw", "softmax")]
     return ask.runs("joint", "msam", *trained, f"msam-gradient-share{chosen}", *probes)
 

@@ -1,0 +1,120 @@
+"""`msam sweep`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .app import app
+from .jobs import pool
+from .screen import command, console, counting, line, new_grid
+from .settings import METHODS, Settings, check_positive, chosen_methods, resolved
+
+if TYPE_CHECKING:
+    from msam_bench.tuning.sweep import Sweep
+    from msam_bench.tuning.trial import Trial
+
+
+@app.command
+def sweep(
+    *,
+    data: str = "digits6",
+    methods: str = METHODS,
+    trials: int = 7,
+    seeds: int = 3,
+    fusion: Literal["late", "early"] = "late",
+    settings: Settings = Settings(),
+    workers: int | None = None,
+    executor: str | None = None,
+    runs: Path = Path("runs"),
+    study: Path | None = None,
+) -> None:
+    """Tune methods on validation with the same number of trials each. Stopped, the same command goes on where it was.
+
+    The first seven trials are published values, the others are drawn between them. Joint training is tuned first, for
+    the learning rate of all methods that have a setting of their own.
+
+    Args:
+        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        methods: Methods, separated by commas, without arguments. All is every method that suits.
+        trials: Trials a method, those that are pruned or diverge counted; more than last time goes on from there.
+        seeds: Seeds a trial, 1000 and on; a trial that is clearly behind after two has no more.
+        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        settings: Changes to the data set's default settings; --lr is then the learning rate of all methods that have a
+            setting of their own.
+        workers: Runs at a time, one core each; as many as there are cores if not given.
+        executor: Where runs are trained, as package.module:function; processes of this machine if not given.
+        runs: Folder of the run folders; a run that is already there is not trained again.
+        study: File of the trials, sweeps/DATA-FUSION.sqlite if not given. Beside it go a table of all trials (csv) and
+            what was chosen (toml), for `--tuned` of the other verbs.
+    """
+    from msam_bench.files import csv_text, write_whole
+    from msam_bench.names import stem
+
+    search = _search(data, fusion, trials, seeds, settings)
+    names = chosen_methods(data, fusion, methods, 1000, settings).methods
+    check_positive(methods=len(names))
+    for name in names:
+        resolved(data, fusion, name, 1000, settings)
+    path = study or Path("sweeps") / f"{stem(data)}-{fusion}.sqlite"
+    with counting("trials") as watch, pool(workers, max(1, len(names)) * seeds, executor) as there:
+        found = search.run(names, path, runs, there, watch)
+    rows = [{"data": data, "fusion": fusion, **trial.row()} for own in found.values() for trial in own]
+    write_whole(path.with_suffix(".csv"), csv_text(rows))
+    write_whole(path.with_suffix(".toml"), _chosen(search, found))
+    _show(found)
+    line("every trial", path.with_suffix(".csv"))
+    line("chosen", path.with_suffix(".toml"))
+    line("next", f"msam compare --data {data} --fusion {fusion} --tuned {path.with_suffix('.toml')}")
+
+
+def _search(data: str, fusion: str, trials: int, seeds: int, settings: Settings) -> Sweep:
+    """What is asked for, if there is what it needs."""
+    try:
+        from msam_bench.tuning.sweep import Sweep
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise ValueError("msam sweep needs optuna: pip install 'msam[bench,sweep]'.") from None
+    check_positive(trials=trials, seeds=seeds)
+    given = {key: value for key, value in asdict(settings).items() if value is not None}
+    return Sweep(data, fusion, trials, seeds, file=given.pop("config", None), settings=given)
+
+
+def _chosen(search: Sweep, found: dict[str, list[Trial]]) -> str:
+    """The file of what was chosen, with how at its head."""
+    from msam_bench.tuning.file import text
+    from msam_bench.tuning.trial import best
+
+    lr = search.common_lr(found)
+    head = [
+        f"Chosen by `msam sweep` on validation of {search.data}, {search.fusion} fusion:",
+        f"{search.trials} trials a method, each by its mean over {search.seeds} seeds, 1000 and on. Made by",
+        f"    {command()}",
+    ]
+    head += [f"{name}: validation {best(own).accuracy:.4f}, {_pruned(own)} pruned" for name, own in found.items()]
+    return text(head, search.fusion, lr, {name: _section(name, best(own), lr) for name, own in found.items()})
+
+
+def _section(method: str, trial: Trial, lr: float) -> dict[str, Any]:
+    """What is set for a method; its learning rate where it is not the common one or was searched for."""
+    own = {"optimizer": {"lr": trial.lr}} if trial.lr != lr else {}
+    return {**trial.arguments, **own}
+
+
+def _pruned(trials: list[Trial]) -> int:
+    return sum(trial.pruned for trial in trials)
+
+
+def _show(found: dict[str, list[Trial]]) -> None:
+    """One line a method: how many trials, and the best of them."""
+    from msam_bench.tuning.trial import best
+
+    grid = new_grid("method", "trials", "pruned", "diverged runs", "chosen", "validation", "its seeds")
+    for name, own in found.items():
+        top, diverged = best(own), sum(trial.row()["diverged"] for trial in own)
+        said = ", ".join([f"{key} {value}" for key, value in top.arguments.items()] or [f"lr {top.lr}"])
+        spread = f"{min(s.accuracy for s in top.scores):.4f} to {max(s.accuracy for s in top.scores):.4f}"
+        grid.add_row(name, str(len(own)), str(_pruned(own)), str(diverged), said, f"{top.accuracy:.4f}", spread)
+    console.print(grid, "")

@@ -1,0 +1,197 @@
+"""Searches settings with the same number of trials for every method, in a file of studies that a kill does not hurt.
+
+    sweep = Sweep("digits6", "late", trials=12, seeds=3)
+    found = sweep.run(["joint", "sam", "msam"], Path("sweep.sqlite"), Path("runs"), executor)
+    best(found["sam"]).arguments
+
+**Ranges.** The first trials of a method are those listed in `space.toml`, every other one first: they are the published
+values, so that no method is judged without them, and as many trials as are listed are those of `scripts/tune.py`. The
+trials after these are drawn by TPE, on a logarithmic scale between the least and the greatest listed value: choosing
+among the listed values again could only repeat trials, and all that is listed is a positive scale or count, of which
+the order of magnitude matters. What is drawn is rounded to three digits.
+
+**Equal.** Every method gets so many trials, pruned and diverged ones counted. Joint training is searched first, for the
+learning rate of all methods that list another setting; methods that list none search the learning rate themselves.
+
+**Objective.** Mean validation accuracy over the tuning seeds, 1000 and on, which no comparison uses by default; of
+equals, the lower validation loss. A run that diverged is always wrong. After its first seeds a trial is pruned whose
+best seed is worse than the worst of the best trial.
+
+**Resuming.** The trials of a method come one after the other, each drawn from those before by a generator of its own;
+methods are searched side by side. A trial that a kill has left is taken up again and its finished runs are found, so
+that the trials are those of a sweep that was never stopped. More trials than before go on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from optuna import Study
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from msam_bench.config import RunConfig, resolve
+from msam_bench.data import source
+from msam_bench.executor import stopping, train
+from msam_bench.runs import Diverged, Record
+
+from .space import ranges
+from .study import ENDED, begun, held, report, scores_of, study_of
+from .trial import Score, Trial, best, parted
+
+FIRST_SEED = 1000
+EARLY = 2
+"""Seeds after which a trial may be pruned."""
+Scores = list[Score]
+Search = Generator[list[RunConfig], Scores, None]
+"""Asks for runs, is told their scores, and ends with its trials in the study."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is tuned, and for how long.
+
+    Args:
+        data: name of a data set.
+        fusion: late or early.
+        trials: how many every method gets.
+        seeds: over how many seeds a trial is judged.
+        settings: changes to the data set's settings, by the names of `resolve`; `lr` is then the learning rate of all
+            methods that list another setting.
+        file: a TOML file with settings, read before these.
+    """
+
+    data: str
+    fusion: str
+    trials: int
+    seeds: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+
+    def run(
+        self,
+        methods: Sequence[str],
+        path: Path,
+        root: Path,
+        executor: Executor,
+        watch: Callable[[int, int], None] = lambda done, total: None,
+    ) -> dict[str, list[Trial]]:
+        """Searches until every method has its trials, and gives these.
+
+        Args:
+            methods: by name, without arguments.
+            path: the file of the study.
+            root: folder of the run folders; runs that are there are used again.
+            executor: where runs are trained.
+            watch: told how many trials are done, of how many.
+
+        Raises:
+            ValueError: nothing to search for a method; a file that is no study; another sweep in it; an error of a run.
+        """
+        for name in methods:
+            ranges(name)
+        with held(path) as storage, stopping(executor):
+            studies: dict[str, Study] = {}
+
+            def searched(names: list[str], lr: float) -> None:
+                studies.update({name: self._study(name, lr, storage) for name in names})
+                submit = lambda config: executor.submit(train, config, root)  # noqa: E731
+                told = lambda: watch(sum(map(self._done, studies.values())), self.trials * len(methods))  # noqa: E731
+                side_by_side([self.search(name, lr, studies[name]) for name in names], submit, self.score, told)
+
+            lr = self.common_lr({})
+            if "joint" in methods:
+                searched(["joint"], lr)
+                lr = self.common_lr({"joint": self._trials("joint", lr, studies["joint"])})
+            searched([name for name in methods if name != "joint"], lr)
+            return {name: self._trials(name, lr, studies[name]) for name in methods}
+
+    def common_lr(self, found: Mapping[str, list[Trial]]) -> float:
+        """The learning rate of methods that search none: what is given, joint training's best, or the default."""
+        if "lr" not in self.settings and "joint" in found:
+            return best(found["joint"]).lr
+        return self.resolved("joint", {}, FIRST_SEED).optimizer.lr
+
+    def resolved(self, method: str, said: Mapping[str, Any], seed: int) -> RunConfig:
+        """The run of a trial at a seed."""
+        optimizer, arguments = parted(dict(said))
+        text = ":".join([method, *(f"{key}={value}" for key, value in arguments.items())])
+        return resolve(self.data, self.fusion, text, self.file, seed=seed, **{**self.settings, **optimizer})
+
+    def search(self, method: str, lr: float, study: Study) -> Search:
+        """Trial by trial: the first seeds, then, unless it is clearly behind, the others."""
+        while self._done(study) < self.trials:
+            trial, said = begun(study, method)
+            numbers = range(FIRST_SEED, FIRST_SEED + self.seeds)
+            configs = [self.resolved(method, {"lr": lr} | said, seed) for seed in numbers]
+            early = min(EARLY, self.seeds - 1)
+            scores: Scores = []
+            for part in (configs[:early], configs[early:]):
+                found = yield part
+                report(trial, len(scores), found)
+                scores += found
+                if pruned := len(scores) < self.seeds and trial.should_prune():
+                    break
+            trial.set_user_attr("said", said)
+            trial.set_user_attr("losses", [score.loss for score in scores])
+            mean = None if pruned else fmean(score.accuracy for score in scores)
+            study.tell(trial, mean, TrialState.PRUNED if pruned else TrialState.COMPLETE)
+
+    def score(self, future: Future[Record]) -> Score:
+        """How a run did on validation; one that diverged did as badly as can be."""
+        try:
+            summary = future.result().summary
+        except Diverged:
+            return Score(0.0 if source(self.data).classes else -inf, inf)
+        return Score(summary["valid_accuracy"], summary["valid_loss"])
+
+    def _study(self, method: str, lr: float, storage: RDBStorage) -> Study:
+        """The study of one method; other settings, seeds or data, another study in the same file."""
+        base = self.resolved(method, {"lr": lr}, FIRST_SEED)
+        text = f"{base.identity} {self.seeds} {source(self.data).fingerprint} {ranges(method)}"
+        name = f"{self.data}-{self.fusion}-{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return study_of(name, storage)
+
+    def _done(self, study: Study) -> int:
+        return min(self.trials, len(study.get_trials(deepcopy=False, states=ENDED)))
+
+    def _trials(self, method: str, lr: float, study: Study) -> list[Trial]:
+        """The first trials of a study, as many as each method gets."""
+        ended = study.get_trials(deepcopy=False, states=ENDED)[: self.trials]
+        return [
+            Trial.of(method, each.number, each.user_attrs["said"], lr, scores_of(each), each.state == TrialState.PRUNED)
+            for each in ended
+        ]
+
+
+def side_by_side(
+    searches: Sequence[Search],
+    submit: Callable[[RunConfig], Future[Record]],
+    score: Callable[[Future[Record]], Score],
+    told: Callable[[], None],
+) -> None:
+    """Answers every search as soon as all runs that it asked for are there, until all have ended."""
+    waiting: dict[Search, list[Future[Record]]] = {}
+
+    def go_on(search: Search, scores: Scores | None) -> None:
+        with suppress(StopIteration):
+            asked = search.send(scores) if scores is not None else next(search)
+            waiting[search] = [submit(config) for config in asked]
+        told()
+
+    for search in searches:
+        go_on(search, None)
+    while waiting:
+        wait([future for own in waiting.values() for future in own if not future.done()], return_when=FIRST_COMPLETED)
+        for search, own in list(waiting.items()):
+            if all(future.done() for future in own):
+                del waiting[search]
+                go_on(search, [score(future) for future in own])

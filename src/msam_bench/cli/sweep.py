@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .app import app
 from .jobs import pool
 from .screen import command, console, counting, line, new_grid
-from .settings import METHODS, Settings, check_positive, chosen_methods, resolved
+from .settings import METHODS, Settings, check_positive, chosen_methods
 
 if TYPE_CHECKING:
     from msam_bench.tuning.sweep import Sweep
@@ -56,7 +56,7 @@ def sweep(
     names = chosen_methods(data, fusion, methods, 1000, settings).methods
     check_positive(methods=len(names))
     for name in names:
-        resolved(data, fusion, name, 1000, settings)
+        search.check(name)
     path = study or Path("sweeps") / f"{stem(data)}-{fusion}.sqlite"
     with counting("trials") as watch, pool(workers, max(1, len(names)) * seeds, executor) as there:
         found = search.run(names, path, runs, there, watch)

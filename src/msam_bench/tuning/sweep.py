@@ -38,12 +38,13 @@ from optuna import Study
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from msam_bench.catalogue import build
 from msam_bench.config import RunConfig, resolve
 from msam_bench.data import source
 from msam_bench.executor import stopping, train
 from msam_bench.runs import Diverged, Record
 
-from .space import ranges
+from .space import listed, ranges
 from .study import ENDED, begun, held, report, scores_of, study_of
 from .trial import Score, Trial, best, parted
 
@@ -94,10 +95,8 @@ class Sweep:
             watch: told how many trials are done, of how many.
 
         Raises:
-            ValueError: nothing to search for a method; a file that is no study; another sweep in it; an error of a run.
+            ValueError: as `check`; a file that is no study; another sweep in it; an error of a run.
         """
-        for name in methods:
-            ranges(name)
         with held(path) as storage, stopping(executor):
             studies: dict[str, Study] = {}
 
@@ -113,6 +112,13 @@ class Sweep:
                 lr = self.common_lr({"joint": self._trials("joint", lr, studies["joint"])})
             searched([name for name in methods if name != "joint"], lr)
             return {name: self._trials(name, lr, studies[name]) for name in methods}
+
+    def check(self, method: str) -> None:
+        """Raises a ValueError if there is nothing to search for a method, or a trial of it cannot be made."""
+        found = source(self.data)
+        widths = self.resolved(method, {}, FIRST_SEED).widths(found.modalities)
+        for said in listed(method):
+            build(self.resolved(method, said, FIRST_SEED).method, widths, max(1, len(found.classes)))
 
     def common_lr(self, found: Mapping[str, list[Trial]]) -> float:
         """The learning rate of methods that search none: what is given, joint training's best, or the default."""

@@ -268,6 +268,15 @@ def test_an_impossible_sweep_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_comparison_of_data_that_are_not_here_starts_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MSAM_DATA", raising=False)
+    monkeypatch.setattr("msam_bench.executor.processes", lambda workers: pytest.fail("a pool was started"))
+    _refused(["compare", "--data", "cremad"], "Expected cremad prepared in", capsys)
+
+
 def test_without_optuna_the_command_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,6 +284,12 @@ def test_without_optuna_the_command_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
     _refused(["sweep"], r"msam sweep needs optuna: pip install 'msam\[bench,sweep\]'", capsys)
+
+
+def _done(command: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
 
 
 def _refused(command: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +306,7 @@ def _refused(command: list[str], words: str, capsys: pytest.CaptureFixture[str])
 def test_a_sweep_and_the_comparison_that_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fast = ["--epochs", "1", "--batch-size", "100", "--workers", "2"]
-    main(["sweep", "--methods", "joint,msam", "--trials", "2", "--seeds", "1", *fast])
+    _done(["sweep", "--methods", "joint,msam", "--trials", "2", "--seeds", "1", *fast])
     rows = list(csv.DictReader(Path("sweeps/digits6-late.csv").read_text().splitlines()))
     assert [(row["method"], row["trial"]) for row in rows] == [
         ("joint", "0"),
@@ -302,7 +317,7 @@ def test_a_sweep_and_the_comparison_that_uses_it(tmp_path: Path, monkeypatch: py
     written = tomllib.loads(Path("sweeps/digits6-late.toml").read_text())
     assert "2 trials a method" in Path("sweeps/digits6-late.toml").read_text()
     tuned = ["--tuned", "sweeps/digits6-late.toml", "--runs", "compared"]
-    main(["compare", "--methods", "joint,msam", "--seeds", "1", *fast, *tuned])
+    _done(["compare", "--methods", "joint,msam", "--seeds", "1", *fast, *tuned])
     found = {record.label: record.config for record in records([Path("compared")])}
     assert found["msam"]["method"]["params"] == written["late"]["msam"]
     assert {run["optimizer"]["lr"] for run in found.values()} == {written["run"]["optimizer"]["lr"]}

@@ -55,10 +55,15 @@ class Settings:
 
 
 def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:
-    """The methods of a list, `all` standing for every one that suits the data and the fusion; says which do not."""
+    """The methods of a list, `all` standing for every one that suits the data and the fusion; says which do not.
+
+    Raises:
+        ValueError: the data are not here.
+    """
     from msam_bench.choosing import choose, refusal
     from msam_bench.data import source
 
+    _ = source(data).fingerprint  # data that are not here are refused before any process is started
     whole = cache(lambda: source(data).load(seed))
     found = choose(methods, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
     for note in found.notes:

@@ -220,3 +220,49 @@ def test_studies_killed_at_random_moments_resume_to_the_same_bytes(
             assert ended(partial(commanded, arguments, place)) == 0
             assert results(place) == expected, f"kill {done}"
             done += 1
+
+
+TINY_RUNS = ["--seeds", "1", "--epochs", "2", "--features", "3", "--hidden", "3", "--batch-size", "200"]
+FLATNESS = ["--methods", "joint,sam,msam", "--samples", "50", "--points", "3"]
+
+
+def finished(place: Path) -> dict[str, tuple[int, bytes]]:
+    """When the files of each finished run were last written, and its record."""
+    found = {}
+    for record in place.glob("runs/*/run.json"):
+        if json.loads(record.read_text())["status"] == "finished":
+            files = sorted(path for path in record.parent.iterdir() if path.name in runs.FILES)
+            found[record.parent.name] = max(path.stat().st_mtime_ns for path in files), record.read_bytes()
+    return found
+
+
+def killed_after(work: Callable[[], object], place: Path, count: int) -> None:
+    """Does some work in a process that is killed as soon as so many runs are finished."""
+    process = begun(work)
+    while process.is_alive() and len(finished(place)) < count:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "count"), [(["study", "dominance"], 4), (["study", "flatness", *FLATNESS], 2)])
+def test_a_killed_study_trains_only_what_is_missing(tmp_path: Path, arguments: list[str], count: int) -> None:
+    """Finished runs are not touched again, and the study ends as if nobody had killed it."""
+    whole, place = tmp_path / "whole", tmp_path / "killed"
+    work = [*arguments, "--workers", "2", *TINY_RUNS, "--report", "report"]
+    for folder in (whole, place):
+        folder.mkdir()
+    assert ended(partial(commanded, work, whole)) == 0
+    killed_after(partial(commanded, work, place), place, count)
+    before = finished(place)
+    assert ended(partial(commanded, work, place)) == 0
+    after = finished(place)
+    assert count <= len(before) < len(after)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() == finished(whole).keys()
+    tables = [path.name for pattern in ("*.md", "*.csv") for path in (whole / "report").glob(pattern)]
+    assert tables
+    for name in tables:
+        assert (place / "report" / name).read_bytes() == (whole / "report" / name).read_bytes(), name

@@ -162,6 +162,14 @@ def test_transfer_ranks_methods_and_says_that_two_data_sets_are_too_few() -> Non
     assert found.answer.startswith("Average ranks over digits6 and smartwatch: msam-encoder 1.0, msam 2.0")
     assert "2 data sets are too few to test ranks (at least 5)" in found.answer
     assert [detail.split(":")[0] for detail in found.details] == ["digits6", "smartwatch"]
+    assert [len(figures) for figures in found.figures.values()] == [1, 1]
+
+
+def test_transfer_takes_all_methods_that_suit_each_data_set() -> None:
+    plan = study("transfer").plan(Ask(("digits6", "smartwatch"), "late", range(2), ("all",)))
+    names = {data: {run.label for run in plan if run.data == data} for data in ("digits6", "smartwatch")}
+    assert len(names["digits6"]) > 20
+    assert names["digits6"] ^ names["smartwatch"] >= {"ogm", "ogm-pairwise"}  # six modalities take its extension
 
 
 # ---- tables and pages -----------------------------------------------------------------------------------------------

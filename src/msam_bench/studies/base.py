@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msam_bench.choosing import choose, refusal
 from msam_bench.config import RunConfig, resolve
+from msam_bench.data import source
 from msam_bench.reporting.record import Record
 
 from .result import Result
@@ -51,6 +53,15 @@ class Ask:
         """One run."""
         given = {key: value for key, value in self.settings.items() if value is not None}
         return resolve(data, fusion or self.fusion, method, self.file, seed=seed, **{**settings, **given})
+
+    def fitting(self, data: str, fusion: str | None = None) -> list[str]:
+        """The methods that were asked for, those of `all` by name, less those that refuse these data or this fusion."""
+        loaded, first = source(data).load(self.seeds[0]), self.seeds[0]
+
+        def why(method: str) -> str | None:
+            return refusal(self.run(data, method, first, fusion), loaded)
+
+        return [name for name in choose(",".join(self.methods), why).methods if why(name) is None]
 
 
 @dataclass(frozen=True)

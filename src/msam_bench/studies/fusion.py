@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msam_bench.choosing import choose, refusal
 from msam_bench.config import RunConfig
-from msam_bench.data import source
 from msam_bench.reporting import charts
 from msam_bench.reporting.charts import Figure
 from msam_bench.reporting.charts.modalities import shares
@@ -24,19 +22,8 @@ REFERENCE = "joint"
 def plan(ask: Ask) -> list[RunConfig]:
     """Every method under both fusions; a method that refuses early fusion is left out there."""
     (data,) = ask.data
-    chosen = {fusion: _chosen(ask, fusion) for fusion in FUSIONS}
+    chosen = {fusion: ask.fitting(data, fusion) for fusion in FUSIONS}
     return [ask.run(data, m, seed, fusion) for fusion in FUSIONS for seed in ask.seeds for m in chosen[fusion]]
-
-
-def _chosen(ask: Ask, fusion: str) -> list[str]:
-    """The methods that were asked for, those of `all` by name, less those that refuse this fusion."""
-    (data,) = ask.data
-    loaded = source(data).load(ask.seeds[0])
-
-    def why(method: str) -> str | None:
-        return refusal(ask.run(data, method, ask.seeds[0], fusion), loaded)
-
-    return [name for name in choose(",".join(ask.methods), why).methods if why(name) is None]
 
 
 def conclude(records: Sequence[Record]) -> Result:

@@ -7,12 +7,14 @@ from typing import Any
 
 from msam_bench.config import RunConfig
 from msam_bench.ranking import friedman, ranks
+from msam_bench.reporting import charts
+from msam_bench.reporting.charts import Figure
 from msam_bench.reporting.record import Record
 from msam_bench.statistics import words
 
 from .base import Ask, Study
 from .result import Result, Sheet
-from .tables import compared
+from .tables import Compared, compared
 
 REFERENCE = "joint"
 FEWEST = 5
@@ -20,8 +22,9 @@ FEWEST = 5
 
 
 def plan(ask: Ask) -> list[RunConfig]:
-    """Every method on every data set."""
-    return ask.runs(*ask.methods)
+    """Every method on every data set; a method that refuses a data set is left out there."""
+    chosen = {data: ask.fitting(data) for data in ask.data}
+    return [ask.run(data, method, seed) for data in ask.data for seed in ask.seeds for method in chosen[data]]
 
 
 def conclude(records: Sequence[Record]) -> Result:
@@ -46,8 +49,12 @@ def conclude(records: Sequence[Record]) -> Result:
             Sheet("Mean test accuracy and average rank", _rows(table, placed), {"average rank": 2}),
             *(found.sheet(f"On {name}") for name, found in parts.items()),
         ],
-        {},
+        {f"On {name}": _figures(found) for name, found in parts.items()},
     )
+
+
+def _figures(found: Compared) -> list[Figure]:
+    return charts.differences(found.comparisons, found.reference, charts.looks(found.groups, ink=found.reference))
 
 
 def _rows(table: dict[str, dict[str, float]], placed: dict[str, float]) -> list[dict[str, Any]]:

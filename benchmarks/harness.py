@@ -3,8 +3,8 @@
     python benchmarks/harness.py [--methods joint msam] [--rounds 3] [--epochs 20]
 
 All in one process on one thread, in turn, in CPU seconds. The loop makes every step that `fit.run` makes, on the same
-batches; `looks` adds what the protocol asks for after each epoch and at the end, the scores of the splits. What is
-left is the harness: configuration, folder, locks, checkpoints, notes, rows.
+batches; `looks` adds what the protocol asks for: the scores of two splits after each epoch, of the test split, its coalitions and
+its Shapley values at the end. What is left is the harness: configuration, folder, locks, checkpoints, notes, rows.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ def bare(config: RunConfig, folder: Path, looks: bool) -> None:
         if looks:
             run.measures.evaluate("train")
             run.measures.evaluate("valid")
+    if looks:
+        run.measures.evaluate("test")
+        run.measures.coalitions("test")
+        run.measures.contributions("test")
 
 
 def seconds(work: Callable[[Path], object]) -> float:

@@ -18,8 +18,9 @@ from msam.types import Batches, Inputs
 def moved(objective: Objective, batches: Batches) -> Iterator[tuple[Inputs, Tensor]]:
     """The batches, on the model's device."""
     for inputs, target in batches:
-        there = {name: tensor.to(objective.device) for name, tensor in inputs.items()}
-        yield blanked(there), target.to(objective.device)
+        device = objective.device
+        there = {name: tensor.to(device) for name, tensor in inputs.items()}
+        yield blanked(there), target.to(device)
 
 
 def averaged(objective: Objective, batches: Batches, measure: Callable[[Inputs, Tensor], Tensor]) -> Tensor:

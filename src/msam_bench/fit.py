@@ -103,16 +103,12 @@ class _Run:
         self._check_batches()
         torch.manual_seed(config.seed)
         self.score = scoring(self.dataset)
-        model = model_of(config, self.dataset)
-        load_weights(model, config)
+        self.model = model_of(config, self.dataset)
+        load_weights(self.model, config)
         method = build(config.method, config.widths(self.dataset.modalities), self.dataset.outputs, self.score.value)
-        parameters = [*model.parameters(), *method.parameters()]
-        fabric = ranks.fabric
-        self.model, self.optimizer = fabric.setup(model, _optimizer(config, parameters))
+        self.optimizer = _optimizer(config, [*self.model.parameters(), *method.parameters()])
         self.method = method
-        self.backward: Backward = method.on(
-            self.model, self.score.criterion, backward=fabric.backward, context=fabric.autocast
-        )
+        self.backward: Backward = method.on(ranks.shared(self.model), self.score.criterion)
         self.measures = Measures(self.dataset, self.backward, self.score, ranks)
         self.cost = Cost(self.backward.objective)
         batches = len(self._chunks(torch.arange(len(self.dataset.splits["train"]))))
@@ -192,8 +188,8 @@ class _Run:
     def _keep_best(self, valid: tuple[float, float]) -> None:
         score = (valid[0], -valid[1]) if self.config.select == "best" else (float(self.epoch), 0.0)
         if score > tuple(self.best["score"]):
-            weights = deepcopy({"model": self.model.state_dict(), "method": self.method.state_dict()})
-            self.best = {"score": score, "epoch": self.epoch, **weights}
+            parts = {"model": self.model, "method": self.method}
+            self.best = {"score": score, "epoch": self.epoch, **{name: _copied(it) for name, it in parts.items()}}
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -365,6 +361,12 @@ class _Again:
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         return self.batches(self.split)
+
+
+def _copied(module: nn.Module) -> dict[str, Any]:
+    """A module's state as it is now; tensors cloned one by one, for which deepcopy takes eight times as long."""
+    state = module.state_dict().items()
+    return {name: value.clone() if isinstance(value, Tensor) else deepcopy(value) for name, value in state}
 
 
 def _optimizer(config: RunConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

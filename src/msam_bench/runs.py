@@ -243,7 +243,7 @@ def _columns(rows: list[dict[str, float]]) -> list[str]:
 @cache
 def environment() -> dict[str, Any]:
     """Versions and machine, for the record."""
-    packages = ("msam", "torch", "lightning-fabric", "numpy", "scipy", "safetensors")
+    packages = ("msam", "torch", "numpy", "scipy", "safetensors")
     return {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in packages},

@@ -474,7 +474,7 @@ KEEPS: list[tuple[Rule, str, str]] = [
     ),
     (library_needs_torch_only, "msam.metrics", "if TYPE_CHECKING:\n    from jaxtyping import Float"),
     (library_needs_torch_only, "msam.lightning", "import lightning"),
-    (library_needs_torch_only, "msam_bench.fit", "import lightning_fabric, numpy"),
+    (library_needs_torch_only, "msam_bench.fit", "import safetensors, numpy"),
     (integrations_stand_apart, "msam_bench.fit", "from msam.lightning import Module"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.base import Method"),
     (methods_do_not_import_each_other, "msam", "from msam.methods.sam import SAM"),

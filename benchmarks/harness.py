@@ -3,8 +3,9 @@
     python benchmarks/harness.py [--methods joint msam] [--rounds 3] [--epochs 20]
 
 All in one process on one thread, in turn, in CPU seconds. The loop makes every step that `fit.run` makes, on the same
-batches; `looks` adds what the protocol asks for: the scores of two splits after each epoch, of the test split, its coalitions and
-its Shapley values at the end. What is left is the harness: configuration, folder, locks, checkpoints, notes, rows.
+batches; `looks` adds what the protocol asks for: the scores of two splits after each epoch, and those of the test
+split, of its coalitions, and their Shapley values at the end. What is left is the harness: configuration, folder,
+locks, checkpoints, notes, rows.
 """
 
 from __future__ import annotations

@@ -67,6 +67,9 @@ def methods(family: Family) -> dict[str, Callable[[], Method]]:
         "Joint": Joint,
         "SAM": SAM,
         **{f"M-SAM {scope}": partial(MSAM, scope=scope) for scope in scopes},  # type: ignore[arg-type]
+        "M-SAM loss, part=0.5": partial(MSAM, part=0.5),
+        "M-SAM loss, low_precision": partial(MSAM, low_precision=True),
+        "M-SAM encoder, part=0.5": partial(MSAM, scope="encoder", part=0.5),
         "OGM-GE": partial(OGMGE, extension="pairwise-mean"),
         "AGM": AGM,
         "CGGM": partial(CGGM, **sizes),

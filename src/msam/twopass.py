@@ -17,7 +17,7 @@ them climb by the gradient of the whole batch, for one more reduction of gradien
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from torch import Tensor
 
@@ -42,9 +42,12 @@ class TwoPass:
         earlier: Aside,
         synchronised: bool = False,
         observed: bool = True,
+        part: float = 1.0,
+        low_precision: bool = False,
     ) -> None:
         self.objective, self.inputs, self.target = objective, inputs, target
-        self.earlier, self.synchronised = earlier, synchronised
+        self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
+        self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
         self.first: Pass = objective.descend(inputs, target, local=True, observed=observed)
         self._synchronise()
 
@@ -63,7 +66,8 @@ class TwoPass:
         with perturbed(block, *ascend(block, self.gradients())):
             scale_gradients(block, 1 - weight)
             self.earlier.rejoin()
-            return self.objective.again(self.first, self.inputs, self.target, weight)
+            with self._second() as like:
+                return self.objective.again(*like, weight)
 
     def again_within(self, modality: str, among: Sequence[Tensor], ascend: Ascend, weight: float | Tensor) -> Pass:
         """One modality's block moves and mixes; every other parameter keeps its gradient at theta."""
@@ -73,22 +77,40 @@ class TwoPass:
             return self.first
         with perturbed(block, *ascend(block, self.gradients(block))):
             scale_gradients(block, 1 - weight)
-            second = self.objective.again_within(modality, block, self.first, self.inputs, self.target, weight)
+            with self._second() as like:
+                second = self.objective.again_within(modality, block, *like, weight)
         self.finish()
         return second
 
     def again_along(self, part: Part, ascend: Ascend, weight: float) -> Pass:
         """One Shapley part `g_d` of the gradient moves: `g(theta) + weight (g_d(theta + epsilon) - g_d(theta))`."""
-        arguments = (self.first, self.inputs, self.target, part)
-        with Aside(self.earlier.weights):
-            self.objective.descend_along(*arguments, local=True)
-            self._synchronise()
-            block = self.weights()
-            epsilon = ascend(block, self.gradients()).epsilon
-            scale_gradients(block, -weight)
-        self.earlier.rejoin()
-        with perturbed(block, epsilon):
-            return self.objective.descend_along(*arguments, weight)
+        with self._second() as like:
+            with Aside(self.earlier.weights):
+                self.objective.descend_along(*like, part, local=True)
+                self._synchronise()
+                block = self.weights()
+                epsilon = ascend(block, self.gradients()).epsilon
+                scale_gradients(block, -weight)
+            self.earlier.rejoin()
+            with perturbed(block, epsilon):
+                return self.objective.descend_along(*like, part, weight)
+
+    def rise(self, second: Pass) -> Tensor:
+        """`l(theta + epsilon) - l(theta)` on the samples that the second pass saw, 0-d."""
+        below = self.first.loss
+        if len(second.logits) < len(self.target):
+            below = self.objective.loss(self.first.logits[self.rows], self.target[self.rows])
+        return second.loss - below
+
+    @contextmanager
+    def _second(self) -> Iterator[tuple[Pass, Inputs, Tensor]]:
+        """The pass that a second one is like, and what it sees: the first samples of a batch that is a part of it."""
+        first, inputs, target = self.first, self.inputs, self.target[self.rows]
+        if len(target) < len(self.target):
+            first, inputs = first.rows(self.rows), {name: tensor[self.rows] for name, tensor in inputs.items()}
+        precision = self.objective.low_precision() if self.low_precision else nullcontext()
+        with self.objective.on_part(len(target) / len(self.target)), precision:
+            yield first, inputs, target
 
     def _synchronise(self) -> None:
         if self.synchronised:
@@ -102,7 +124,13 @@ class TwoPass:
 
 @contextmanager
 def first_pass(
-    objective: Objective, inputs: Inputs, target: Tensor, synchronised: bool = False, observed: bool = True
+    objective: Objective,
+    inputs: Inputs,
+    target: Tensor,
+    synchronised: bool = False,
+    observed: bool = True,
+    part: float = 1.0,
+    low_precision: bool = False,
 ) -> Iterator[TwoPass]:
     """Makes the first pass with earlier gradients set aside; see the module's docstring.
 
@@ -112,6 +140,8 @@ def first_pass(
         target: `[batch, ...]`.
         synchronised: let all ranks have the gradient of the whole batch.
         observed: note the features, for whom they are read.
+        part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
+        low_precision: run the second forward pass in bfloat16.
     """
     with Aside(objective.parameters()) as earlier:
-        yield TwoPass(objective, inputs, target, earlier, synchronised, observed)
+        yield TwoPass(objective, inputs, target, earlier, synchronised, observed, part, low_precision)

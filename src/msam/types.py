@@ -40,7 +40,7 @@ Batches = Iterable[tuple[Inputs, Tensor]]
 
 @dataclass
 class Counts:
-    """Passes made so far, counted as they happen: those of a part of a batch whole, those of one sample not at all.
+    """Passes made so far, counted as they happen: those on a part of a batch as that part, those of one sample not.
 
     Args:
         forwards: of the whole model.
@@ -50,11 +50,19 @@ class Counts:
         encoder_backwards: back-propagations that reached each encoder.
     """
 
-    forwards: int = 0
-    backwards: int = 0
-    fusions: int = 0
+    forwards: float = 0
+    backwards: float = 0
+    fusions: float = 0
     encoder_forwards: Counter[str] = field(default_factory=Counter)
     encoder_backwards: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Counts, part: float) -> None:
+        """Counts passes that were made on a part of a batch."""
+        self.forwards += part * other.forwards
+        self.backwards += part * other.backwards
+        self.fusions += part * other.fusions
+        self.encoder_forwards.update({name: part * count for name, count in other.encoder_forwards.items()})
+        self.encoder_backwards.update({name: part * count for name, count in other.encoder_backwards.items()})
 
 
 @dataclass(frozen=True)

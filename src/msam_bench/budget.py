@@ -32,9 +32,9 @@ class Cost:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self.before = dict.fromkeys(self._now(), 0)
+        self.before = dict.fromkeys(self._now(), 0.0)
 
-    def _now(self) -> dict[str, int]:
+    def _now(self) -> dict[str, float]:
         counts = self.objective.counts
         return {
             "forwards": counts.forwards,
@@ -43,11 +43,11 @@ class Cost:
             "encoder_backwards": counts.encoder_backwards.total(),
         }
 
-    def state(self) -> dict[str, int]:
-        """Whole numbers, for a checkpoint."""
+    def state(self) -> dict[str, float]:
+        """Numbers, for a checkpoint."""
         return {name: count + self.before[name] for name, count in self._now().items()}
 
-    def resume(self, state: dict[str, int]) -> None:
+    def resume(self, state: dict[str, float]) -> None:
         """Goes on from a checkpoint."""
         self.before = {name: state[name] - count for name, count in self._now().items()}
 

@@ -20,18 +20,21 @@ ENCODERS = {width: name for name, width in zip(NAMES[:5], WIDTHS, strict=False)}
 """What an encoder takes (and a teacher, which is like one) -> its modality."""
 
 
+BATCH = 12
+
+
 class Watched(torch.autograd.Function):
     """The identity, which says when a gradient comes by."""
 
     @staticmethod
-    def forward(ctx: Any, layer: Tensor, told: list[str], name: str) -> Tensor:
-        ctx.told, ctx.name = told, name
+    def forward(ctx: Any, layer: Tensor, told: list[tuple[str, float]], name: str, part: float) -> Tensor:
+        ctx.told, ctx.name, ctx.part = told, name, part
         return layer.view_as(layer)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        ctx.told.append(ctx.name)
-        return slope, None, None
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
+        ctx.told.append((ctx.name, ctx.part))
+        return slope, None, None, None
 
 
 class Watch:
@@ -40,24 +43,26 @@ class Watch:
     def __init__(self) -> None:
         self.forwards: Counter[str] = Counter()
         self.backwards: Counter[str] = Counter()
-        self.calls = 0
-        self.told: list[str] = []
+        self.calls = 0.0
+        self.told: list[tuple[str, float]] = []
         self.weights: list[str] = []
 
     def layer(self, module: nn.Module, arguments: Any, output: Any) -> Any:
         if not isinstance(module, nn.Linear | nn.Sequential) or len(output) == 1:
             return None
         name = ENCODERS.get(arguments[0].shape[-1], "") if isinstance(module, nn.Sequential) else ""
-        self.forwards.update([name] if name else [])
-        return Watched.apply(output, self.told, name)
+        part = min(1.0, len(output) / BATCH)
+        self.forwards.update({name: part} if name else {})
+        return Watched.apply(output, self.told, name, part)
 
     def engine(self, run: Any) -> Any:
         def watched(*arguments: Any, **options: Any) -> Any:
             self.told.clear()
             self.weights.clear()
             found = run(*arguments, **options)
-            self.backwards.update(filter(None, self.told))
-            self.calls += bool(self.told and self.weights)
+            for name, part in self.told:
+                self.backwards.update({name: part} if name else {})
+            self.calls += max((part for _, part in self.told), default=0.0) * bool(self.weights)
             return found
 
         return watched
@@ -82,7 +87,7 @@ def test_every_pass_is_counted(name: str, count: int, fusion: str, watch: Watch)
     watch.__init__()  # type: ignore[misc]  # what making the method took is not training
     for epoch in range(2):
         for step in range(2):
-            backward(*batch(count, 12, seed=10 * epoch + step))
+            backward(*batch(count, BATCH, seed=10 * epoch + step))
         backward.next_epoch([batch(count, 24, seed=7)], [batch(count, 20, seed=8), batch(count, 20, seed=9)])
     counts = backward.objective.counts
     assert counts.encoder_forwards == watch.forwards

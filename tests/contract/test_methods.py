@@ -70,6 +70,8 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "msam-random": lambda names: MSAM(rho=0.2, dominant="random"),
     "msam-weakest": lambda names: MSAM(rho=0.2, dominant="weakest"),
     "msam-fixed": lambda names: MSAM(rho=0.2, dominant="audio", scope="encoder"),
+    "msam-part": lambda names: MSAM(rho=0.2, part=0.5),
+    "msam-encoder-part": lambda names: MSAM(rho=0.2, scope="encoder", part=0.5),
     "msam-every": lambda names: MSAM(rho=0.2, every=2),
     "msam-loss-value": lambda names: MSAM(rho=0.2, attribution=Shapley(value="loss", momentum=0.5)),
     "msam-mean-feature": lambda names: MSAM(rho=0.2, attribution=Shapley(absent="mean-feature", every=2)),

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import ASAM, GNP, MSAM, SAM, Joint, Objective, Shapley
-from msam.interventions import Aside
+from msam.ascent import steepest
+from msam.interventions import Aside, perturbed
 from zoo import Opaque, Unfusable, batch, close, gradients, model, run
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
@@ -200,6 +201,58 @@ def test_encoder_scope_by_hand(fusion: str) -> None:
     there = run(Joint(), moved, inputs, target)
     mixed = {k: 0.6 * there[k] + 0.4 * g if k.startswith("encoders.image") else g for k, g in plain.items()}
     assert close(found, mixed, 1e-15)
+
+
+def climbed(net: nn.Module, gradient: dict[str, Tensor], rho: float, block: str = "") -> nn.Module:
+    """The model at `theta + rho g / |g|`, all of it or the weights whose names start with `block`."""
+    moved, inside = copy.deepcopy(net), {k: g for k, g in gradient.items() if k.startswith(block)}
+    norm = torch.sqrt(sum(g.square().sum() for g in inside.values()))
+    with torch.no_grad():
+        for key, weight in moved.named_parameters():
+            weight += rho * inside[key] / norm if key in inside else 0.0
+    return moved
+
+
+@BOTH
+@pytest.mark.parametrize(("scope", "block", "noisy"), [("loss", "", True), ("encoder", "encoders.image", False)])
+def test_a_second_pass_on_a_part_of_the_batch_by_hand(fusion: str, scope: Any, block: str, noisy: bool) -> None:
+    """u = w g_B'(theta + epsilon) + (1 - w) g_B(theta), B' the first quarter, counted as one."""
+    net, (inputs, target) = model(2, fusion, noisy), batch(2)
+    method = MSAM(rho=0.3, scope=scope, dominant="image", weight=0.6, part=0.25)
+    found, plain = run(method, net, inputs, target), run(Joint(), net, inputs, target)
+    some = {name: tensor[:3] for name, tensor in inputs.items()}
+    there = run(Joint(), climbed(net, plain, 0.3, block), some, target[:3])
+    mixed = {k: 0.6 * there[k] + 0.4 * g if k.startswith(block) else g for k, g in plain.items()}
+    assert close(found, mixed)
+    backward = method.on(net, F.cross_entropy)
+    rise = backward(inputs, target).notes["sharpness"]
+    assert backward.objective.counts.encoder_forwards["image"] == backward.objective.counts.backwards == 1.25
+    if not noisy:  # else the two losses are of other statistics
+        moved = climbed(net, plain, 0.3, block)
+        expected = F.cross_entropy(moved(some), target[:3]) - F.cross_entropy(net(some), target[:3])
+        assert rise == pytest.approx(expected.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("scope", ["loss", "encoder", "shapley"])
+def test_one_part_and_more_is_the_whole_second_pass(scope: Any) -> None:
+    data = batch(2)
+    whole, part = (run(MSAM(rho=0.3, scope=scope, part=share), model(2), *data) for share in (1.0, 0.99))
+    assert all(torch.equal(whole[key], part[key]) for key in whole)
+
+
+@BOTH
+def test_a_second_pass_in_bfloat16_by_hand(fusion: str) -> None:
+    net, (inputs, target) = model(2, fusion, dtype=torch.float32), batch(2, dtype=torch.float32)
+    found, full = (run(MSAM(rho=0.3, weight=1.0, low_precision=low), net, inputs, target) for low in (True, False))
+    moved = copy.deepcopy(net)
+    backward = Joint().on(copy.deepcopy(net), F.cross_entropy)
+    torch.manual_seed(11)
+    backward(inputs, target)
+    plain = backward.objective.parameters()
+    with perturbed(list(moved.parameters()), *steepest([w.grad for w in plain], 0.3)):
+        there = run(Joint(), moved, inputs, target, context=lambda: torch.autocast("cpu", torch.bfloat16))
+    assert all(torch.equal(found[key], there[key]) for key in found)
+    assert not close(found, full, 1e-6)
 
 
 @pytest.mark.parametrize("dominant", ["audio", "image"])

@@ -69,8 +69,10 @@ class ESAM(Method):
         with perturbed(list(gradients), climb.direction, climb.length / self.beta):
             rows = self.minding(objective, live.detached(), inputs, target)
             some = inputs if rows is None else {name: tensor[rows] for name, tensor in inputs.items()}
-            second = objective.forward_again(live.detached(), some, target if rows is None else target[rows])
-            found = objective.gradients(second.loss, objective.parameters())
+            picked = target if rows is None else target[rows]
+            with objective.on_part(len(picked) / len(target)):
+                second = objective.forward_again(live.detached(), some, picked)
+                found = objective.gradients(second.loss, objective.parameters())
         objective.deposit(found)
         plain = live.loss if rows is None else objective.loss(live.logits[rows], target[rows])
         return live.outcome(sharpness=second.loss.detach() - plain.detach())

@@ -46,6 +46,8 @@ class MSAM(Method):
 
     Passes a batch: 2 forwards, 2 backwards, and one fusion pass of all coalitions; in `encoder` scopes the second pass
     is one encoder and the fusion; `shapley` takes 3 of each and a fusion pass with gradient for each coalition.
+    Cheaper: `every=k` makes the second pass on one batch in k; `part` makes it on some of the samples, which count as
+    that part of a pass; `low_precision` makes it in bfloat16, which is cheaper where the processor has it.
     The paper gives no rho, no seeds and no code; what had to be decided is on the documentation's mathematics page.
 
     Args:
@@ -59,6 +61,9 @@ class MSAM(Method):
         every: make the second pass on every so many batches, plain gradients in between.
         sync_perturbation: in data-parallel training, climb by the gradient of all ranks' samples instead of each by its
             own; one more reduction of gradients a batch (two in `shapley` scope).
+        part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1. Batches
+            must be shuffled. Normalisation sees those samples only, and dropout masks are drawn for them anew.
+        low_precision: run the second forward pass in bfloat16 autocast.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -74,12 +79,15 @@ class MSAM(Method):
         adaptive: bool = False,
         every: int = 1,
         sync_perturbation: bool = False,
+        part: float = 1.0,
+        low_precision: bool = False,
     ) -> None:
         super().__init__()
         self.rho, self.scope = in_range("rho", rho, 0), one_of("scope", scope, get_args(Scope))
         self.dominant, self.adaptive = dominant, adaptive
         self.weight: Literal["share"] | float = "share" if weight == "share" else in_range("weight", weight, 0, 1)
         self.every, self.sync_perturbation = int(in_range("every", every, 1)), sync_perturbation
+        self.part, self.low_precision = in_range("part", part, 1e-6, 1), low_precision
         self.attribution = attribution or Shapley()
         self.needs = frozenset(_NEEDS[scope])
         self._batches = 0
@@ -96,11 +104,11 @@ class MSAM(Method):
         self._batches += 1
         if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every:
             return objective.descend(inputs, target, observed=False).outcome()
-        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
+        arguments = (objective, inputs, target, self.sync_perturbation)
+        with first_pass(*arguments, part=self.part, low_precision=self.low_precision) as step:
             contributions = self._contributions(step)
-            second = _SECOND_PASS[self.scope](self, step, contributions)
+            sharpness = step.rise(_SECOND_PASS[self.scope](self, step, contributions))
         share = contributions.shares[contributions.index]
-        sharpness = second.loss - step.first.loss
         return step.first.outcome(contributions=contributions, share=share, sharpness=sharpness)
 
     def loss_scope(self, step: TwoPass, contributions: Contributions) -> Pass:

@@ -46,6 +46,11 @@ class Pass:
     before: Mapping[str, RandomState]
     between: RandomState
 
+    def rows(self, rows: slice) -> Pass:
+        """The same for some of its samples; the loss stays that of all."""
+        features = {name: feature[rows] for name, feature in self.features.items()}
+        return replace(self, logits=self.logits[rows], features=features)
+
     def detached(self) -> Pass:
         """The same without its graph."""
         features = {name: feature.detach() for name, feature in self.features.items()}
@@ -100,6 +105,35 @@ class Passes(Ranks):
             yield
         finally:
             self.counts = counts
+
+    @contextmanager
+    def on_part(self, part: float) -> Iterator[None]:
+        """Passes inside are made on this part of the batch, and count as that."""
+        if part == 1:
+            yield
+            return
+        whole, self.counts = self.counts, Counts()
+        try:
+            yield
+        finally:
+            whole.add(self.counts, part)
+            self.counts = whole
+
+    @contextmanager
+    def low_precision(self) -> Iterator[None]:
+        """Forward passes inside run in bfloat16 autocast, unless the user's own context says otherwise."""
+        users = self._context
+
+        @contextmanager
+        def both() -> Iterator[None]:
+            with torch.autocast(self.device.type, torch.bfloat16), users():
+                yield
+
+        self._context = both
+        try:
+            yield
+        finally:
+            self._context = users
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The criterion's value, 0-d.

@@ -10,6 +10,7 @@ import pickle
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +18,8 @@ import pytest
 import torch
 
 from msam_bench.data import SPLITS, Dataset, Source, Split, digits6, registered, smartwatch, source
+from msam_bench.data.modality import Modality
+from msam_bench.data.regrouped import parted
 from msam_bench.data.splitting import standardised
 from msam_bench.data.stored import Stored
 
@@ -425,10 +428,23 @@ def test_regrouped_features_are_the_data_set_s_own_in_its_order() -> None:
     assert parts.fingerprint == source("digits6x16").fingerprint != source("digits6x8").fingerprint
 
 
-def test_only_vectors_are_regrouped_and_into_no_more_parts_than_features() -> None:
-    with pytest.raises(ValueError, match="Only vectors"):
-        source("smartwatchx4").load(0)
+def test_series_are_regrouped_by_channel() -> None:
+    base, parts = source("smartwatch").load(1), source("smartwatchx4").load(1)
+    assert [shape[0] for shape in parts.shapes.values()] == [2, 2, 1, 1]
+    assert {look.kind for look in parts.looks.values()} == {"series"}
+    (own, target), (theirs, labels) = (each.splits["test"].take(slice(None)) for each in (base, parts))
+    assert torch.equal(torch.cat(list(own.values()), 1), torch.cat(list(theirs.values()), 1))
+    assert torch.equal(target, labels)
+
+
+def test_what_has_no_common_features_is_not_regrouped() -> None:
     with pytest.raises(ValueError, match="too few for 650"):
         source("digits6x650").load(0)
+    with pytest.raises(ValueError, match="too few for 7"):
+        source("smartwatchx7").load(0)
+    base = source("digits6").load(0)
+    looks = {**base.looks, "fou": Modality("tokens", base.shapes["fou"], "int32", vocabulary=9)}
+    with pytest.raises(ValueError, match="Only vectors, or series of one length"):
+        parted(replace(base, looks=looks))
     with pytest.raises(ValueError, match="found 'nonex4'"):
         source("nonex4")

@@ -131,6 +131,11 @@ def test_scaling_reads_errors_and_costs_of_each_number_of_modalities() -> None:
     assert "in 2 % of the batches with 2 modalities and in 32 % with 32" in found.answer
 
 
+def test_scaling_asks_for_no_more_modalities_than_there_are_channels() -> None:
+    plan = study("scaling").plan(Ask(("smartwatch",), "late", range(1)))
+    assert [config.data for config in plan] == ["smartwatchx2", "smartwatchx4", "smartwatchx6"]
+
+
 def test_convergence_compares_slopes_over_the_same_steps() -> None:
     steps = range(1, 1001)
 

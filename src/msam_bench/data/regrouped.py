@@ -1,8 +1,10 @@
-"""The features of a data set of vectors in any number of modalities: `digits6x16` is digits6 in 16 equal parts.
+"""The features of a data set in any number of modalities: `digits6x16` is digits6 in 16 equal parts.
 
 source("digits6x16").load(seed=0).shapes          # {"part01": (41,), ..., "part16": (40,)}
+source("smartwatchx6").load(seed=0).shapes        # {"part01": (1, 75), ..., "part06": (1, 75)}, a channel each
 
 For questions about the number of modalities: the features, samples and splits are the data set's own, in its order.
+Vectors are parted by features, series by channels.
 """
 
 from __future__ import annotations
@@ -39,14 +41,14 @@ class Regrouped(Source):
         """See `Source.load`.
 
         Raises:
-            ValueError: A modality is not a vector, or there are fewer features than parts.
+            ValueError: The modalities are not all vectors, or all series of one length; or there are fewer features
+                than parts.
         """
         found = self.base.load(seed)
-        if any(len(shape) != 1 for shape in found.shapes.values()):
-            raise ValueError(f"Only vectors can be regrouped, but '{found.name}' has modalities {found.shapes}.")
-        if (features := sum(shape[0] for shape in found.shapes.values())) < len(self.modalities):
+        if (features := parted(found)) < len(self.modalities):
             raise ValueError(f"'{found.name}' has {features} features, too few for {len(self.modalities)} modalities.")
-        splits = {part: Split(self._parts(split.inputs), split.target) for part, split in found.splits.items()}
+        whole = {name: split.take(slice(None)) for name, split in found.splits.items()}
+        splits = {name: Split(self._parts(inputs), target) for name, (inputs, target) in whole.items()}
         return Dataset(self.name, splits, found.classes, self.fingerprint)
 
     def sizes(self, seed: int = 0) -> dict[str, int]:
@@ -62,6 +64,21 @@ class Regrouped(Source):
 
         parts = torch.cat(list(inputs.values()), 1).tensor_split(len(self.modalities), 1)
         return {name: part.contiguous() for name, part in zip(self.modalities, parts, strict=True)}
+
+
+def parted(dataset: Dataset) -> int:
+    """How many parts a data set can be regrouped into at most: its features, or channels.
+
+    Raises:
+        ValueError: The modalities are not all vectors, or all series of one length.
+    """
+    kinds = {(look.kind, look.shape[1:]) for look in dataset.looks.values()}
+    if len(kinds) > 1 or next(iter(kinds))[0] not in ("vector", "series"):
+        raise ValueError(
+            "Only vectors, or series of one length, can be regrouped, "
+            f"but '{dataset.name}' has modalities {dataset.shapes}."
+        )
+    return sum(look.shape[0] for look in dataset.looks.values())
 
 
 def regrouped(base: Source, parts: int) -> Regrouped:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from msam_bench.config import RunConfig, defaults
+from msam_bench.data import source
+from msam_bench.data.regrouped import parted
 from msam_bench.reporting.charts.drawing import Axes
 from msam_bench.reporting.record import Record
 from msam_bench.statistics import summarise
@@ -24,11 +26,12 @@ _TITLES = {"1-pairs": "1 antithetic pair", "2-pairs": "2 pairs", "4-pairs": "4 p
 
 
 def plan(ask: Ask) -> list[RunConfig]:
-    """Joint training that measures, on the features of the data set in 2 to 32 equal parts."""
+    """Joint training that measures, on the features (or channels) of the data set in 2 to 32 equal parts."""
     (data,) = ask.data
     shared = defaults(data).get("run", {})
     settings = {**{k: v for k, v in shared.items() if k != "optimizer"}, **shared.get("optimizer", {})}
-    return [ask.run(f"{data}x{count}", PROBE, seed, **settings) for count in COUNTS for seed in ask.seeds]
+    counts = [count for count in COUNTS if count <= parted(source(data).load(ask.seeds[0]))]
+    return [ask.run(f"{data}x{count}", PROBE, seed, **settings) for count in counts for seed in ask.seeds]
 
 
 def conclude(records: Sequence[Record]) -> Result:

@@ -104,6 +104,9 @@ def settings_note(groups: Groups) -> list[str]:
     return notes
 
 
+ONLY_THESE = "what differs between folds is not in it, so it speaks for these folds only, as p does not"
+
+
 def caption(found: Sequence[Comparison], folds: bool, score: str = "accuracy") -> str:
     """Says how every column came about."""
     parts = [
@@ -133,5 +136,5 @@ def _interval(found: Sequence[Comparison], folds: bool) -> str:
     strata = max(c.strata for c in found)
     kind = f"bootstrap interval ({RESAMPLES:,} resamples, seed {found[0].seed}"
     if folds:
-        kind += f", stratified by {strata} folds" if strata > 1 else ", not stratified: some fold has a single seed"
+        kind += f", stratified by {strata} folds: {ONLY_THESE}" if strata > 1 else ", not stratified: some fold has a single seed"
     return kind + ")"

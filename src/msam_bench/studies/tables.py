@@ -12,6 +12,7 @@ from typing import Any
 
 from msam_bench.reporting.grouping import folds_of, grouped
 from msam_bench.reporting.record import Groups, Record, average
+from msam_bench.reporting.wording import ONLY_THESE
 from msam_bench.statistics import Comparison, against, summarise, verdict
 
 from .result import Sheet
@@ -47,7 +48,9 @@ class Compared:
         """The table; `more` are further columns: title -> key of a run's summary, averaged over seeds."""
         rows = [self._row(name, more) for name in self.groups]
         digits = {"p (Holm)": 4, "tau": 3, **dict.fromkeys(more, 3)}
-        return Sheet(title, rows, digits, f"{_CAPTION} Differences are to {self.reference}.")
+        strata = max((each.strata for each in self.comparisons.values()), default=1)
+        folds = f" The interval is stratified by {strata} folds: {ONLY_THESE}." if strata > 1 else ""
+        return Sheet(title, rows, digits, f"{_CAPTION} Differences are to {self.reference}.{folds}")
 
     def _row(self, name: str, more: Mapping[str, str]) -> dict[str, Any]:
         runs, found = self.groups[name], self.comparisons.get(name)

@@ -111,6 +111,9 @@ def test_normalization_names_the_closest_and_what_knowing_nothing_gives() -> Non
     assert "accuracy 75 %" in found.answer
     assert "chance 17 %" in found.answer
     assert len(found.sheets[0].rows) == 12
+    blind = {**notes, "error/uniform": 0.05}
+    found = study("normalization").conclude([fake(config, **blind) for config in configs])
+    assert "equal shares, which know nothing, 0.050: none is closer than these)" in found.answer
 
 
 def test_scaling_reads_errors_and_costs_of_each_number_of_modalities() -> None:

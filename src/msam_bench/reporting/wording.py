@@ -136,5 +136,9 @@ def _interval(found: Sequence[Comparison], folds: bool) -> str:
     strata = max(c.strata for c in found)
     kind = f"bootstrap interval ({RESAMPLES:,} resamples, seed {found[0].seed}"
     if folds:
-        kind += f", stratified by {strata} folds: {ONLY_THESE}" if strata > 1 else ", not stratified: some fold has a single seed"
+        kind += (
+            f", stratified by {strata} folds: {ONLY_THESE}"
+            if strata > 1
+            else ", not stratified: some fold has a single seed"
+        )
     return kind + ")"

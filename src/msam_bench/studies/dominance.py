@@ -51,7 +51,7 @@ def conclude(records: Sequence[Record]) -> Result:
             weight.sheet("Which weight: loss scope", **more),
             overall.sheet("All conditions"),
         ],
-        {},
+        {"Which modality": identity.figures, "Which weight": weight.figures, "All conditions": overall.figures},
     )
 
 

@@ -35,6 +35,7 @@ def conclude(records: Sequence[Record]) -> Result:
     }
     figures: dict[str, list[Figure]] = {}
     for fusion, found in parts.items():
+        figures[f"{fusion.title()} fusion: differences"] = found.figures
         methods = charts.looks(found.groups, ink=found.reference)
         modalities = list(next(iter(found.groups.values()))[0].data["modalities"])
         figures[f"{fusion.title()} fusion: overfitting gap"] = charts.gap(found.groups, methods)

@@ -43,7 +43,8 @@ def conclude(records: Sequence[Record]) -> Result:
     said = ", ".join(f"{value} {100 * share:.0f} %" for value, share in agree.items())
     answer = (
         f"The shares closest to the gradient's are {best['shares']} of {best['value function']} (total variation "
-        f"{best['error']:.3f}; equal shares, which know nothing, {blind['error']:.3f}). The modality with "
+        f"{best['error']:.3f}; equal shares, which know nothing, {blind['error']:.3f}"
+        f"{': none is closer than these' if blind['error'] <= best['error'] else ''}). The modality with "
         f"the largest Shapley value has the largest gradient in {said} of the batches (chance {100 * chance:.0f} %). "
         f"{trained.verdict}"
     )
@@ -56,7 +57,7 @@ def conclude(records: Sequence[Record]) -> Result:
             Sheet("Distance of predicted shares from the gradient's shares", rows, {"error": 3, "SD": 3}, _CAPTION),
             trained.sheet("M-SAM with each normalisation"),
         ],
-        {"Over epochs": [_curves(probes, value) for value in VALUES]},
+        {"Over epochs": [_curves(probes, value) for value in VALUES], "M-SAM with each": trained.figures},
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msam_bench.reporting import charts
+from msam_bench.reporting.charts import Figure
 from msam_bench.reporting.grouping import folds_of, grouped
 from msam_bench.reporting.record import Groups, Record, average
 from msam_bench.reporting.wording import ONLY_THESE
@@ -43,6 +45,11 @@ class Compared:
         return {
             name: summarise(run.summary["test_accuracy"] for run in runs).mean for name, runs in self.groups.items()
         }
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The differences with their intervals."""
+        return charts.differences(self.comparisons, self.reference, charts.looks(self.groups, ink=self.reference))
 
     def sheet(self, title: str, **more: str) -> Sheet:
         """The table; `more` are further columns: title -> key of a run's summary, averaged over seeds."""

@@ -7,14 +7,12 @@ from typing import Any
 
 from msam_bench.config import RunConfig
 from msam_bench.ranking import friedman, ranks
-from msam_bench.reporting import charts
-from msam_bench.reporting.charts import Figure
 from msam_bench.reporting.record import Record
 from msam_bench.statistics import words
 
 from .base import Ask, Study
 from .result import Result, Sheet
-from .tables import Compared, compared
+from .tables import compared
 
 REFERENCE = "joint"
 FEWEST = 5
@@ -49,12 +47,8 @@ def conclude(records: Sequence[Record]) -> Result:
             Sheet("Mean test accuracy and average rank", _rows(table, placed), {"average rank": 2}),
             *(found.sheet(f"On {name}") for name, found in parts.items()),
         ],
-        {f"On {name}": _figures(found) for name, found in parts.items()},
+        {f"On {name}": found.figures for name, found in parts.items()},
     )
-
-
-def _figures(found: Compared) -> list[Figure]:
-    return charts.differences(found.comparisons, found.reference, charts.looks(found.groups, ink=found.reference))
 
 
 def _rows(table: dict[str, dict[str, float]], placed: dict[str, float]) -> list[dict[str, Any]]:

@@ -102,6 +102,17 @@ def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:
     assert [sheet.title for sheet in found.sheets] == ["Late fusion", "Early fusion"]
 
 
+def test_a_study_goes_on_without_the_runs_that_diverge_and_names_them() -> None:
+    given = Ask(("digits6",), "late", range(6), ("joint", "sam", "mmpareto"))
+    configs = study("fusion").plan(given)
+    lost = [config for config in configs if config.label == "mmpareto" and config.fusion == "early"][:2]
+    kept = [fake(config) for config in configs if config not in lost]
+    found = study("fusion").concluded(kept, lost)
+    assert found.details[-1] == "mmpareto (digits6, early fusion) diverged at seed 0 and 1, and is judged without."
+    with pytest.raises(ValueError, match="All 2 runs of the study diverged"):
+        study("fusion").concluded([], lost)
+
+
 def test_normalization_names_the_closest_and_what_knowing_nothing_gives() -> None:
     errors = {"error/clamp": 0.3, "error/raw": 0.5, "error/softmax": 0.1, "error/uniform": 0.2}
     notes = {**errors, "agrees": 0.75, "chance": 1 / 6}

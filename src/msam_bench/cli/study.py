@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .app import study_app
 from .jobs import train_all
 from .screen import command, console, show_sheet
 from .settings import Settings, check_positive
+
+if TYPE_CHECKING:
+    from msam_bench.config import RunConfig
 
 QUESTIONS = {
     "fusion": "What does each method do under late and under early fusion?",
@@ -62,8 +65,9 @@ def _verb(name: str) -> Callable[..., None]:
         asked = Ask(
             _listed(data or found.data), fusion, numbers, _listed(methods or found.methods), given, given.pop("config")
         )
-        records = train_all(found.plan(asked), runs, workers)
-        result = found.conclude(records)
+        diverged: list[RunConfig] = []
+        records = train_all(found.plan(asked), runs, workers, diverged)
+        result = found.concluded(records, diverged)
         for sheet in result.sheets:
             show_sheet(sheet)
         page = write(report or Path("reports") / "-".join([name, *asked.data, fusion]), result, command(), records)

@@ -11,7 +11,7 @@ and extended by asking for more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from msam_bench.choosing import choose, refusal
 from msam_bench.config import RunConfig, resolve
 from msam_bench.data import source
 from msam_bench.reporting.record import Record
+from msam_bench.statistics import words
 
 from .result import Result
 
@@ -85,3 +86,18 @@ class Study:
     data: str = "digits6"
     methods: str = ""
     fewest_modalities: int = 2
+
+    def concluded(self, records: Sequence[Record], diverged: Sequence[RunConfig]) -> Result:
+        """What the runs show, and which are left out because their loss was no longer finite.
+
+        Raises:
+            ValueError: if all of them diverged.
+        """
+        if not records:
+            raise ValueError(f"All {len(diverged)} runs of the study diverged; lower the learning rate.")
+        found: dict[str, list[str]] = {}
+        for run in diverged:
+            found.setdefault(f"{run.label} ({run.data}, {run.fusion} fusion)", []).append(str(run.seed))
+        notes = [f"{name} diverged at seed {words(seeds)}, and is judged without." for name, seeds in found.items()]
+        result = self.conclude(records)
+        return replace(result, details=[*result.details, *notes])

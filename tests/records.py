@@ -42,6 +42,7 @@ def fake(config: RunConfig, gain: float = 0.0, **notes: float) -> Fake:
         {
             "test_accuracy": accuracy,
             "valid_accuracy": accuracy,
+            "train_accuracy": accuracy,
             "tau": 0.05,
             "switching": 0.4,
             "coalitions": dict.fromkeys(found.modalities, 0.5),

@@ -1,6 +1,6 @@
-"""What a frozen encoder knows: the test accuracy of a ridge classifier on its features.
+"""What a frozen encoder knows: the test score of a ridge regression on its features, to classes or to values.
 
-probe(features, target)          # features: split -> [samples, width], target: split -> [samples]
+probe(features, target, 10)      # features: split -> [samples, width], target: split -> [samples]; 10 classes
 
 A model that is held back by one modality may still have good encoders, or not: its own head does not tell, because it
 was trained with the other modalities present. A linear probe is trained on each encoder alone, in closed form.
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .scoring import R2
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,18 +23,23 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 def probe(features: Mapping[str, Tensor], target: Mapping[str, Tensor], classes: int) -> float:
-    """Test accuracy of the ridge classifier whose penalty is best on validation.
+    """Test score of the ridge regression whose penalty is best on validation: accuracy, or R2 of values.
 
     Args:
         features: split -> `[samples, width]`.
-        target: split -> class indices `[samples]`.
-        classes: number of classes.
+        target: split -> class indices `[samples]`, or values `[samples, ...]`.
+        classes: number of classes; 0 for values.
     """
-    scaled = standardised(features)
-    wanted = torch.nn.functional.one_hot(target["train"], classes).double()
-    solved = {penalty: ridge(scaled["train"], wanted, penalty) for penalty in PENALTIES}
-    best = max(PENALTIES, key=lambda penalty: accuracy(scaled["valid"], solved[penalty], target["valid"]))
-    return accuracy(scaled["test"], solved[best], target["test"])
+    scaled, score = standardised(features), accuracy if classes else explained
+    wanted = _columns(target["train"], classes)
+    solved = {penalty: ridge(scaled["train"], wanted.double(), penalty) for penalty in PENALTIES}
+    best = max(PENALTIES, key=lambda penalty: score(scaled["valid"], solved[penalty], target["valid"]))
+    return score(scaled["test"], solved[best], target["test"])
+
+
+def _columns(target: Tensor, classes: int) -> Tensor:
+    """What is regressed: one column a class, or a value."""
+    return torch.nn.functional.one_hot(target, classes) if classes else target.reshape(len(target), -1)
 
 
 def standardised(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -59,3 +66,8 @@ def ridge(inputs: Tensor, wanted: Tensor, penalty: float) -> Tensor:
 def accuracy(inputs: Tensor, weights: Tensor, target: Tensor) -> float:
     """Share of samples whose largest output is the target's."""
     return float(((inputs @ weights).argmax(1) == target).double().mean())
+
+
+def explained(inputs: Tensor, weights: Tensor, target: Tensor) -> float:
+    """R2: the share of the targets' variance that the outputs explain."""
+    return float(R2.worth(target)(inputs @ weights, target).mean())

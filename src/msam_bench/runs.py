@@ -115,6 +115,8 @@ def read(folder: Path) -> Record:
         ValueError: if the folder holds no run, one of another version, or a damaged one.
     """
     path = folder / "run.json"
+    if not path.is_file():
+        raise ValueError(f"Expected a run in {folder}, found no run.json there; name the folder of a run.")
     try:
         content = json.loads(path.read_text())
         if content["version"] != VERSION:

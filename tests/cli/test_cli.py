@@ -126,7 +126,13 @@ def test_data_sets_are_listed_and_shown(tmp_path: Path) -> None:
         (["train", "--method", "msam:dominant=text"], "dominant must be one of .*found 'text'"),
         (["train", "--method", "msam-encoder+head", "--fusion", "early"], "needs a model with .*would work"),
         (["train", "--config", "absent.toml"], "Expected a TOML file at absent.toml"),
-        (["train", "--resume", "nowhere"], "Expected a run in nowhere"),
+        (["train", "--resume", "nowhere"], "Expected a run in nowhere, found no run.json there"),
+        (["diagnose", "nowhere"], "Expected a run in nowhere, found no run.json there; name the folder of a run"),
+        (["diagnose", "nowhere", "--data", "digits6"], "A run brings its own data"),
+        (["diagnose", "--data", "cremad"], "Expected cremad prepared in"),
+        (["diagnose", "--report", __file__], "A report is written into a folder"),
+        (["study", "dominance", "--report", __file__], "A report is written into a folder"),
+        (["data", "prepare", "avmnist", "nowhere"], "nowhere"),
         (["train", "--lr", "1e20", "--method", "joint"], "The training loss became"),
         (["report", "nowhere"], "Expected a folder of runs at nowhere"),
         (["report", "."], "at least one of finished runs"),
@@ -143,7 +149,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
-    refused(subprocess.CompletedProcess(arguments, int(str(stopped.value)), *capsys.readouterr()), words)
+    printed, said = capsys.readouterr()
+    assert " of None " not in printed
+    refused(subprocess.CompletedProcess(arguments, int(str(stopped.value)), printed, said), words)
     assert not list(tmp_path.glob("reports/*"))
 
 

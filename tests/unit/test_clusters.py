@@ -46,6 +46,16 @@ def test_the_command_takes_an_executor_of_ones_own(tmp_path: Path, monkeypatch: 
     assert len([*(tmp_path / "runs").glob("*/run.json")]) == 2
 
 
+@pytest.mark.parametrize("verb", [["compare"], ["sweep"], ["diagnose"], ["study", "fusion"], ["study", "flatness"]])
+def test_every_verb_that_trains_many_runs_takes_an_executor(
+    verb: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([*verb, "--executor", "msam_bench.clusters:absent"])
+    assert "Expected an executor at 'msam_bench.clusters:absent'" in capsys.readouterr().err
+
+
 class Asked:
     """A job of a scheduler that fails."""
 

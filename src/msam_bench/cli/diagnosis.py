@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from .app import app
-from .jobs import train_all
-from .screen import command, console, show_sheet
-from .settings import Settings, check_positive
+from .jobs import Where, train_all
+from .screen import report_folder, show_result
+from .settings import Paired, Settings, check_positive
+
+if TYPE_CHECKING:
+    from msam_bench.config import RunConfig
+    from msam_bench.runs import Record
 
 
 @app.command
 def diagnose(
     run: Path | None = None,
     *,
-    data: str = "digits6",
-    seeds: int = 12,
-    first_seed: int = 0,
-    fusion: Literal["late", "early"] = "late",
+    data: str | None = None,
+    paired: Paired = Paired(),
     settings: Settings = Settings(),
-    workers: int | None = None,
-    runs: Path = Path("runs"),
+    where: Where = Where(),
     report: Path | None = None,
 ) -> None:
     """Is one modality dominating, and is another one under-used? Says what was found and what to try, in order.
@@ -30,30 +31,50 @@ def diagnose(
     Trains jointly and each modality apart, with the same encoders, budget and seeds. Runs that exist are used again.
 
     Args:
-        run: A run folder: its method, data set, fusion and settings are used, and its seed is the first.
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
-        seeds: Number of paired seeds.
-        first_seed: The first of them.
-        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        run: The folder of a finished run: its model is diagnosed, with its method, data set, fusion and settings; its
+            seed is the first, and further runs lie beside it if --runs is not given.
+        data: Name of a data set (see `msam data list`), or path of a prepared one; digits6 if not given.
+        paired: Seeds and fusion.
         settings: Changes to the data set's default settings.
-        workers: Runs at a time, one core each; as many as there are cores if not given.
-        runs: Folder of the run folders.
+        where: Where runs are trained and kept.
         report: Folder of the report; reports/diagnosis-DATA-FUSION if not given.
     """
+    from msam_bench.names import stem
+    from msam_bench.studies.diagnosis import STUDY
+
+    known: list[Record] = []
+    if run:
+        if data or settings != Settings() or replace(paired, seeds=Paired.seeds) != Paired():
+            raise ValueError("A run brings its own data, fusion, settings and first seed; leave these options out.")
+        known, configs = _of_run(run, paired.seeds)
+        where = replace(where, runs=where.runs or run.parent)
+    else:
+        configs = _fresh(data or "digits6", paired, settings)
+    folder = report_folder(report, f"diagnosis-{stem(configs[0].data)}-{configs[0].fusion}")
+    records = [*known, *train_all(configs[len(known) :], where)]
+    show_result(STUDY.conclude(records), folder, records)
+
+
+def _of_run(folder: Path, seeds: int) -> tuple[list[Record], list[RunConfig]]:
+    """The run itself, and the plan that starts with it."""
     from msam_bench.runs import read
-    from msam_bench.studies import Ask
-    from msam_bench.studies.diagnosis import STUDY, like
-    from msam_bench.studies.page import write
+    from msam_bench.studies.diagnosis import like
 
     check_positive(seeds=seeds)
+    found = read(folder)
+    if found.status != "finished":
+        raise ValueError(
+            f"Expected a finished run in {folder}, found one that is {found.status}; `msam train --resume`."
+        )
+    return [found], like(found, seeds)
+
+
+def _fresh(data: str, paired: Paired, settings: Settings) -> list[RunConfig]:
+    """The plan for a data set that is here."""
+    from msam_bench.data import source
+    from msam_bench.studies import Ask
+    from msam_bench.studies.diagnosis import STUDY
+
+    _ = source(data).fingerprint  # data that are not here are refused before any process is started
     given = asdict(settings)
-    asked = Ask((data,), fusion, range(first_seed, first_seed + seeds), file=given.pop("config"), settings=given)
-    configs = like(read(run), seeds) if run else STUDY.plan(asked)
-    records = train_all(configs, runs, workers)
-    result = STUDY.conclude(records)
-    for sheet in result.sheets:
-        show_sheet(sheet)
-    folder = report or Path("reports") / f"diagnosis-{configs[0].data}-{configs[0].fusion}"
-    page = write(folder, result, command(), records)
-    said = "\n".join([result.answer, *(f"{i}. {line}" for i, line in enumerate(result.details, 1))])
-    console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+    return STUDY.plan(Ask((data,), paired.fusion, paired.numbers, file=given.pop("config"), settings=given))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .app import app, study_app
-from .jobs import pool, train_all
-from .screen import command, console, counting, line
-from .settings import METHODS, Settings, chosen_methods, planned
+from .jobs import Where, pool, train_all
+from .screen import command, console, counting, line, report_folder
+from .settings import METHODS, Paired, Settings, chosen_methods, planned
 
 if TYPE_CHECKING:
     from msam_bench.flatness.measures import Plan
@@ -68,7 +68,7 @@ def landscape(
         with counting("points") as watch:
             sheets = [trajectories(records, grid, watch)]
     else:
-        with counting("surfaces") as watch, pool(workers, len(records)) as executor:
+        with counting("surfaces") as watch, pool(Where(workers), len(records)) as executor:
             sheets = surfaces(records, grid, executor, watch)
     for sheet in sheets:
         line(sheet.label, f"loss {sheet.loss:.4g}, around it {min(sheet.values):.4g} to {max(sheet.values):.4g}")
@@ -82,16 +82,13 @@ def study_flatness(
     *,
     data: str = "digits6",
     methods: str = METHODS,
-    seeds: int = 12,
-    first_seed: int = 0,
-    fusion: Literal["late", "early"] = "late",
+    paired: Paired = Paired(),
     settings: Settings = Settings(),
     at: Literal["selected", "equal-loss"] = "selected",
     samples: int = 512,
     rho: float = 0.05,
     points: int = 25,
-    workers: int | None = None,
-    runs: Path = Path("runs"),
+    where: Where = Where(),
     report: Path | None = None,
 ) -> None:
     """Do non-dominant modalities end in sharper minima, and does that cost accuracy? Runs that are there are reused.
@@ -99,17 +96,14 @@ def study_flatness(
     Args:
         data: Name of a data set (see `msam data list`), or path of a prepared one.
         methods: Methods, separated by commas; the first reference is joint.
-        seeds: Number of paired seeds.
-        first_seed: The first of them.
-        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        paired: Seeds and fusion.
         settings: Changes to the data set's default settings.
         at: Which weights: the selected ones, or those at which all methods of a seed have the same training loss, as
             nearly as their snapshots allow; they are then kept every epoch if --snapshots does not say otherwise.
         samples: How many training samples are measured on.
         rho: Radius of the ball.
         points: Points along each axis of the surfaces, which are drawn for the first seed.
-        workers: Processes, one core each; as many as there are cores if not given.
-        runs: Folder of the run folders; measurements are kept in them.
+        where: Where runs are trained and kept; measurements are kept in their folders.
         report: Folder of the report; reports/flatness-DATA-FUSION, and -equal-loss, if not given.
     """
     from msam_bench.flatness.measures import Plan
@@ -122,23 +116,26 @@ def study_flatness(
 
     equal = at == "equal-loss"
     settings = replace(settings, snapshots=settings.snapshots or 1) if equal else settings
-    choice = chosen_methods(data, fusion, methods, first_seed, settings)
-    records = train_all(planned(data, fusion, choice.methods, seeds, first_seed, settings), runs, workers)
+    name = f"flatness-{stem(data)}-{paired.fusion}{'-equal-loss' if equal else ''}"
+    folder = report_folder(report, name)
+    choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
+    records = train_all(planned(data, choice.methods, paired, settings), where)
     plan = Plan(samples=samples, rho=rho)
-    epochs = _matched(records, plan, workers) if equal else None
-    with counting("runs measured") as watch, pool(workers, len(records)) as executor:
+    epochs = _matched(records, plan, where) if equal else None
+    with counting("runs measured") as watch, pool(where, len(records)) as executor:
         study = compare_flatness(records, measure_all(records, plan, executor, watch, epochs), at=AT[at])
     drawn = chosen(records)
-    with counting("surfaces") as watch, pool(workers, len(drawn)) as executor:
+    with counting("surfaces") as watch, pool(where, len(drawn)) as executor:
         sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch, epochs)
-    folder = report or Path("reports") / f"flatness-{stem(data)}-{fusion}{'-equal-loss' if equal else ''}"
-    page = write(folder, Page(f"Flatness on {data}, {fusion} fusion", study, tuple(sheets), command(), asdict(plan)))
+    page = write(
+        folder, Page(f"Flatness on {data}, {paired.fusion} fusion", study, tuple(sheets), command(), asdict(plan))
+    )
     said = "\n".join([answer(study), *(f"- {sentence}" for sentence in details(study))])
     console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _matched(records: list[Record], plan: Plan, workers: int | None) -> dict[Path, int]:
+def _matched(records: list[Record], plan: Plan, where: Where) -> dict[Path, int]:
     from msam_bench.flatness.matching import matched
 
-    with counting("paths followed") as watch, pool(workers, len(records)) as executor:
+    with counting("paths followed") as watch, pool(where, len(records)) as executor:
         return matched(records, plan, executor, watch)

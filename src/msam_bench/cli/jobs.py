@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cyclopts import Parameter
 
 from .screen import PARALLEL, console, progress
 from .settings import check_positive
@@ -11,30 +15,41 @@ from .settings import check_positive
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from msam_bench.config import RunConfig
     from msam_bench.runs import Record
 
 
-def train_all(
-    configs: list[RunConfig],
-    root: Path,
-    workers: int | None,
-    diverged: list[RunConfig] | None = None,
-    where: str | None = None,
-) -> list[Record]:
-    """Trains, continues or finds every run, in processes or where an executor is named.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Where many runs are trained and kept."""
+
+    workers: int | None = None
+    "Runs at a time, one core each; as many as there are cores if not given."
+    executor: str | None = None
+    "What trains them, as package.module:function, such as msam_bench.clusters:dask; this machine if not given."
+    runs: Path | None = None
+    "Folder of the run folders, runs if not given; a run that is already there is not trained again."
+
+    @property
+    def folder(self) -> Path:
+        """Of the run folders."""
+        return self.runs or Path("runs")
+
+
+def train_all(configs: list[RunConfig], where: Where, diverged: list[RunConfig] | None = None) -> list[Record]:
+    """Trains, continues or finds every run.
 
     What becomes of runs that diverge: see `executor`.
     """
     from msam_bench.executor import train_all as submit
 
-    with progress(len(configs)) as watch, pool(workers, len(configs), where) as executor:
-        return submit(configs, root, executor, watch, diverged)
+    with pool(where, len(configs)) as executor, progress(len(configs)) as watch:
+        return submit(configs, where.folder, executor, watch, diverged)
 
 
-def pool(workers: int | None, jobs: int, where: str | None = None) -> AbstractContextManager[Executor]:
+def pool(where: Where, jobs: int) -> AbstractContextManager[Executor]:
     """As many workers as are asked for (cores, if nothing is), and no more than jobs; processes, or of another kind.
 
     Raises:
@@ -45,9 +60,9 @@ def pool(workers: int | None, jobs: int, where: str | None = None) -> AbstractCo
 
     if PARALLEL:
         raise ValueError("The processes of torchrun train one run together: use `msam train`, or leave torchrun out.")
-    count = (os.cpu_count() or 1) if workers is None else workers
+    count = (os.cpu_count() or 1) if where.workers is None else where.workers
     check_positive(workers=count)
-    return (named(where) if where else processes)(min(count, jobs))
+    return (named(where.executor) if where.executor else processes)(min(count, jobs))
 
 
 def train_here(config: RunConfig, root: Path) -> Record:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from .app import study_app
-from .screen import command, console, counting, show_sheet
+from .screen import counting, report_folder, show_result
 from .settings import check_positive
 
 QUIET = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -43,9 +43,9 @@ def study_overhead(
     from msam_bench import runs
     from msam_bench.names import stem
     from msam_bench.studies.overhead import conclude, plan
-    from msam_bench.studies.page import write
     from msam_bench.studies.probes.steps import measured
 
+    folder = report_folder(report, f"overhead-{stem(data)}")
     for name, values in {"modalities": modalities, "batches": batches, "widths": widths}.items():
         check_positive(**{name: min(values, default=0)})
     settings = plan(("late", "early") if fusion == "both" else (fusion,), modalities, batches, widths)
@@ -57,9 +57,4 @@ def study_overhead(
             found.append(measured(data, setting, rounds))
         watch(len(settings), len(settings))
     result = conclude(data, found)
-    for sheet in result.sheets:
-        show_sheet(sheet)
-    folder = report or Path("reports") / f"overhead-{stem(data)}"
-    page = write(folder, result, command(), [], runs.environment())
-    said = "\n".join([result.answer, *(f"- {line}" for line in result.details)])
-    console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+    show_result(result, folder, [], runs.environment())

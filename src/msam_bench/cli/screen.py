@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from msam_bench.executor import State
     from msam_bench.report import Table
-    from msam_bench.studies.result import Sheet
+    from msam_bench.reporting.record import Record
+    from msam_bench.studies.result import Result, Sheet
 
 PARALLEL = "TORCHELASTIC_RUN_ID" in os.environ
 """Whether torchrun started this process, with others that train the same run."""
@@ -41,10 +43,10 @@ def progress(count: int) -> Iterator[Any]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for a known number of things."""
+    """A progress bar for a known number of things, shown once the number is known."""
     with _bar("{task.completed} of {task.total} " + what) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def _bar(*texts: str) -> Progress:
@@ -74,6 +76,31 @@ def show_sheet(sheet: Sheet) -> None:
         grid.add_row(*row)
     console.print(sheet.title, style="bold")
     console.print(grid, "")
+
+
+def report_folder(given: Path | None, name: str) -> Path:
+    """Where a report goes, known to be no file before anything is trained for it.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    folder = given or Path("reports") / name
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"A report is written into a folder, but {folder} is a file; name a folder.")
+    return folder
+
+
+def show_result(
+    result: Result, folder: Path, records: Sequence[Record], measured: Mapping[str, Any] | None = None
+) -> None:
+    """A study's tables, its page, and what it found."""
+    from msam_bench.studies.page import write
+
+    for sheet in result.sheets:
+        show_sheet(sheet)
+    page = write(folder, result, command(), records, measured)
+    said = "\n".join(part for part in (result.answer, result.listed) if part)
+    console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def new_grid(*columns: str) -> Grid:

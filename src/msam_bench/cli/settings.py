@@ -54,6 +54,29 @@ class Settings:
     "A TOML file that `msam sweep` wrote; it comes over the shipped defaults, before everything above."
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Paired:
+    """The seeds on which methods are paired, and the fusion."""
+
+    seeds: int = 12
+    "Number of paired seeds; a seed draws the split, the initial weights and the batches."
+    first_seed: int = 0
+    "The first of them."
+    fusion: Literal["late", "early"] = "late"
+    "Late (linear on the concatenated features) or early (a maxout trunk)."
+
+    @property
+    def numbers(self) -> range:
+        """The seeds themselves.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        check_positive(seeds=self.seeds)
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
 def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:
     """The methods of a list, `all` standing for every one that suits the data and the fusion; says which do not.
 
@@ -71,13 +94,10 @@ def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Se
     return found
 
 
-def planned(
-    data: str, fusion: str, methods: Sequence[str], seeds: int, first_seed: int, settings: Settings
-) -> list[RunConfig]:
+def planned(data: str, methods: Sequence[str], paired: Paired, settings: Settings) -> list[RunConfig]:
     """The runs of a comparison, seed by seed."""
-    check_positive(seeds=seeds, methods=len(methods))
-    numbers = range(first_seed, first_seed + seeds)
-    return [resolved(data, fusion, name, seed, settings) for seed in numbers for name in methods]
+    check_positive(methods=len(methods))
+    return [resolved(data, paired.fusion, name, seed, settings) for seed in paired.numbers for name in methods]
 
 
 def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from .app import study_app
-from .jobs import train_all
-from .screen import command, console, show_sheet
-from .settings import Settings, check_positive
+from .jobs import Where, train_all
+from .screen import report_folder, show_result
+from .settings import Paired, Settings
 
 if TYPE_CHECKING:
     from msam_bench.config import RunConfig
@@ -31,12 +31,9 @@ _OPTIONS = """
 Args:
     data: Data sets, separated by commas; most studies take one.
     methods: Methods, separated by commas, for studies that leave the choice.
-    seeds: Number of paired seeds.
-    first_seed: The first of them.
-    fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+    paired: Seeds and fusion.
     settings: Changes to the data set's default settings.
-    workers: Runs at a time, one core each; as many as there are cores if not given.
-    runs: Folder of the run folders; a run that is already there is not trained again.
+    where: Where runs are trained and kept.
     report: Folder of the report; reports/STUDY-DATA-FUSION if not given.
 """
 """What every study can be told."""
@@ -47,32 +44,22 @@ def _verb(name: str) -> Callable[..., None]:
         *,
         data: str | None = None,
         methods: str | None = None,
-        seeds: int = 12,
-        first_seed: int = 0,
-        fusion: Literal["late", "early"] = "late",
+        paired: Paired = Paired(),
         settings: Settings = Settings(),
-        workers: int | None = None,
-        runs: Path = Path("runs"),
+        where: Where = Where(),
         report: Path | None = None,
     ) -> None:
+        from msam_bench.names import stem
         from msam_bench.studies import Ask, study
-        from msam_bench.studies.page import write
 
-        check_positive(seeds=seeds)
         found = study(name)
-        given = asdict(settings)
-        numbers = range(first_seed, first_seed + seeds)
-        asked = Ask(
-            _listed(data or found.data), fusion, numbers, _listed(methods or found.methods), given, given.pop("config")
-        )
+        given, numbers = asdict(settings), paired.numbers
+        names, chosen = _listed(data or found.data), _listed(methods or found.methods)
+        folder = report_folder(report, "-".join([name, *map(stem, names), paired.fusion]))
+        asked = Ask(names, paired.fusion, numbers, chosen, given, given.pop("config"))
         diverged: list[RunConfig] = []
-        records = train_all(found.plan(asked), runs, workers, diverged)
-        result = found.concluded(records, diverged)
-        for sheet in result.sheets:
-            show_sheet(sheet)
-        page = write(report or Path("reports") / "-".join([name, *asked.data, fusion]), result, command(), records)
-        said = "\n".join([result.answer, *(f"- {line}" for line in result.details)])
-        console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+        records = train_all(found.plan(asked), where, diverged)
+        show_result(found.concluded(records, diverged), folder, records)
 
     verb.__doc__ = f"{QUESTIONS[name]} Runs that are there are used again.\n\n{_OPTIONS}"
     return verb

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .app import app
-from .jobs import pool
+from .jobs import Where, pool
 from .screen import command, console, counting, line, new_grid
 from .settings import METHODS, Settings, check_positive, chosen_methods
 
@@ -25,9 +25,7 @@ def sweep(
     seeds: int = 3,
     fusion: Literal["late", "early"] = "late",
     settings: Settings = Settings(),
-    workers: int | None = None,
-    executor: str | None = None,
-    runs: Path = Path("runs"),
+    where: Where = Where(),
     study: Path | None = None,
 ) -> None:
     """Tune methods on validation with the same number of trials each. Stopped, the same command goes on where it was.
@@ -43,9 +41,7 @@ def sweep(
         fusion: Late (linear on the concatenated features) or early (a maxout trunk).
         settings: Changes to the data set's default settings; --lr is then the learning rate of all methods that have a
             setting of their own.
-        workers: Runs at a time, one core each; as many as there are cores if not given.
-        executor: Where runs are trained, as package.module:function; processes of this machine if not given.
-        runs: Folder of the run folders; a run that is already there is not trained again.
+        where: Where runs are trained and kept.
         study: File of the trials, sweeps/DATA-FUSION.sqlite if not given. Beside it go a table of all trials (csv) and
             what was chosen (toml), for `--tuned` of the other verbs.
     """
@@ -58,8 +54,8 @@ def sweep(
     for name in names:
         search.check(name)
     path = study or Path("sweeps") / f"{stem(data)}-{fusion}.sqlite"
-    with counting("trials") as watch, pool(workers, max(1, len(names)) * seeds, executor) as there:
-        found = search.run(names, path, runs, there, watch)
+    with counting("trials") as watch, pool(where, max(1, len(names)) * seeds) as there:
+        found = search.run(names, path, where.folder, there, watch)
     rows = [{"data": data, "fusion": fusion, **trial.row()} for own in found.values() for trial in own]
     write_whole(path.with_suffix(".csv"), csv_text(rows))
     write_whole(path.with_suffix(".toml"), _chosen(search, found))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .app import app
-from .jobs import train_all, train_here
-from .screen import command, console, line, show_table
-from .settings import METHODS, Settings, chosen_methods, planned, resolved
+from .jobs import Where, train_all, train_here
+from .screen import command, console, line, report_folder, show_table
+from .settings import METHODS, Paired, Settings, chosen_methods, planned, resolved
 
 if TYPE_CHECKING:
     from msam_bench.config import RunConfig
@@ -19,13 +19,9 @@ def compare(
     *,
     data: str = "digits6",
     methods: str = METHODS,
-    seeds: int = 12,
-    first_seed: int = 0,
-    fusion: Literal["late", "early"] = "late",
+    paired: Paired = Paired(),
     settings: Settings = Settings(),
-    workers: int | None = None,
-    executor: str | None = None,
-    runs: Path = Path("runs"),
+    where: Where = Where(),
     report: Path | None = None,
 ) -> None:
     """Train several methods on the same data and seeds, and say what the evidence is worth.
@@ -34,28 +30,22 @@ def compare(
         data: Name of a data set (see `msam data list`), or path of a prepared one.
         methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1. All is every
             method that suits the data and the fusion.
-        seeds: Number of paired seeds; a seed draws the split, the initial weights and the batches.
-        first_seed: The first of them.
-        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        paired: Seeds and fusion.
         settings: Changes to the data set's default settings.
-        workers: Runs at a time, one core each; as many as there are cores if not given.
-        executor: Where runs are trained, as package.module:function, such as msam_bench.clusters:dask; processes of
-            this machine if not given.
-        runs: Folder of the run folders; a run that is already there is not trained again.
+        where: Where runs are trained and kept.
         report: Folder of the report; reports/DATA-FUSION if not given.
     """
     from msam_bench.names import stem
     from msam_bench.report import compare as tabulate
     from msam_bench.report import divergences, write_report
 
-    choice = chosen_methods(data, fusion, methods, first_seed, settings)
+    folder = report_folder(report, f"{stem(data)}-{paired.fusion}")
+    choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
     diverged: list[RunConfig] = []
-    planned_runs = planned(data, fusion, choice.methods, seeds, first_seed, settings)
-    records = train_all(planned_runs, runs, workers, diverged, executor)
-    notes = (*choice.notes, *divergences(diverged, seeds))
+    records = train_all(planned(data, choice.methods, paired, settings), where, diverged)
+    notes = (*choice.notes, *divergences(diverged, paired.seeds))
     if not records:
         raise ValueError(" ".join(notes))
-    folder = report or Path("reports") / f"{stem(data)}-{fusion}"
     table = tabulate(records, notes=notes)
     show_table(table)
     page = write_report(records, folder, command(), notes)

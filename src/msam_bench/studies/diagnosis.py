@@ -15,36 +15,40 @@ from msam_bench.data import source
 from msam_bench.reporting import charts
 from msam_bench.reporting.charts.modalities import coalitions, shares
 from msam_bench.reporting.grouping import folds_of
-from msam_bench.reporting.record import Record, average
+from msam_bench.reporting.record import Record, score_of
 from msam_bench.runs import Record as Run
-from msam_bench.statistics import (
-    LEVEL,
-    Comparison,
-    against,
-    holm,
-    p_text,
-    paired_difference,
-    powerless,
-    summarise,
-    words,
-)
+from msam_bench.statistics import Comparison, holm, paired_difference, powerless, summarise, words
 
+from .advice import advice
 from .base import Ask, Study
+from .imbalance import Gaps, lead, needed, starved, verdict
 from .looking import Look, looked_at
 from .result import Result, Sheet
 
 JOINT, APART = "joint", "unimodal"
-GAP = 0.1
-"""tau above which training data are fitted much better than test data."""
-
-Gaps = Mapping[str, Comparison]
-"""Modality -> accuracy of a probe on its encoder trained apart minus that on the jointly trained one, by seed."""
 
 
 def plan(ask: Ask) -> list[RunConfig]:
     """Joint training and each modality apart."""
     (data,) = ask.data
-    return ask.runs(JOINT, *(f"{APART}:modality={name}" for name in source(data).modalities))
+    return ask.runs(JOINT, *(f"{APART}:modality={name}" for name in _several(data, source(data).modalities)))
+
+
+def like(record: Run, seeds: int) -> list[RunConfig]:
+    """The plan for the method and settings of a run, from its seed on.
+
+    Raises:
+        ValueError: a run of one modality.
+    """
+    config = validated(record.config)
+    if config.method.name == APART:
+        raise ValueError(
+            f"Expected a run of all modalities, found {record.label} in {record.folder}; name another run."
+        )
+    names = _several(config.data, record.data["modalities"])
+    apart = [MethodConfig(name=APART, params={"modality": name}) for name in names]
+    numbers = range(config.seed, config.seed + seeds)
+    return [config.model_copy(update={"seed": n, "method": own}) for n in numbers for own in (config.method, *apart)]
 
 
 def conclude(records: Sequence[Record]) -> Result:
@@ -53,25 +57,26 @@ def conclude(records: Sequence[Record]) -> Result:
     looks = {run.folder: looked_at(run) for run in records}
     modalities = tuple(joint[0].data["modalities"])
     apart = {name: _apart(records, name) for name in modalities}
-    gaps = _gaps(joint, apart, looks)
+    gaps, first = _gaps(joint, apart, looks), lead(joint)
+    more = max((needed(found) for found in (gaps, first.behind) if powerless(found)), default=0)
     groups = {joint[0].label: joint}
     return Result(
         "diagnosis",
         STUDY.question,
-        _verdict(joint, gaps),
-        _advice(joint, gaps, str(joint[0].config["data"])),
+        verdict(first, gaps, len(joint)),
+        advice(joint, list(starved(gaps)), first.name if first.shown else None, more),
         [_modalities(joint, apart, looks, gaps), _coalitions(joint)],
         {"Contributions": shares(groups, modalities), "Coalitions": coalitions(groups, modalities)}
         | {"Training": [*charts.learning(groups, charts.looks(groups)), *charts.gap(groups, charts.looks(groups))]},
+        ordered=True,
     )
 
 
-def like(record: Run, seeds: int) -> list[RunConfig]:
-    """The plan for the method and settings of a run, from its seed on."""
-    config = validated(record.config)
-    apart = [MethodConfig(name=APART, params={"modality": name}) for name in record.data["modalities"]]
-    numbers = range(config.seed, config.seed + seeds)
-    return [config.model_copy(update={"seed": n, "method": own}) for n in numbers for own in (config.method, *apart)]
+def _several(data: str, modalities: Sequence[str]) -> Sequence[str]:
+    """The modalities, if there are some to weigh against each other."""
+    if len(modalities) < 2:
+        raise ValueError(f"A diagnosis weighs modalities against each other, but {data} has {words(modalities)} alone.")
+    return modalities
 
 
 def _apart(records: Sequence[Record], modality: str) -> list[Record]:
@@ -98,58 +103,6 @@ def _gaps(
     }
 
 
-def _leader(joint: Sequence[Record]) -> tuple[str, bool]:
-    """The modality with the largest mean contribution, and whether it is shown to lead the second."""
-    values = {
-        name: {run.seed: run.summary["contributions"][name] for run in joint} for name in joint[0].data["modalities"]
-    }
-    first, *others = sorted(values, key=lambda name: -sum(values[name].values()))
-    found = against(values, first, blocks=folds_of({JOINT: joint}))
-    return first, bool(others) and all(c.differs for c in found.values())
-
-
-def _verdict(joint: Sequence[Record], gaps: Gaps) -> str:
-    """Balanced, dominated and under-used, or not to be told."""
-    leader, leads = _leader(joint)
-    dominates = f"{leader} dominates" if leads else f"No modality is shown to dominate ({leader} contributes most)"
-    starved = {name: gap for name, gap in gaps.items() if gap.differs and gap.difference > 0}
-    if starved:
-        return f"{dominates}, and {words([_said(name, gap) for name, gap in starved.items()])}."
-    if powerless(gaps):
-        return f"{dominates}. Whether a modality is under-used cannot be told with n = {len(joint)}: {_needed(gaps)}."
-    widest = max(gaps, key=lambda name: gaps[name].difference)
-    return f"{dominates}. No encoder is shown to be under-used: the widest gap is {_said(widest, gaps[widest])}."
-
-
-def _said(name: str, gap: Comparison) -> str:
-    ends = "" if gap.low is None or gap.high is None else f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-    verb = "is under-used by" if gap.differs else "has a gap of"
-    return f"{name} {verb} {100 * gap.difference:.1f} points{ends} (adjusted p {p_text(gap.evidence)})"
-
-
-def _needed(gaps: Gaps) -> str:
-    """How many seeds could show a gap."""
-    count = next(n for n in range(1, 40) if len(gaps) * 2 / 2**n <= LEVEL)
-    return f"{count} seeds could show it"
-
-
-def _advice(joint: Sequence[Record], gaps: Gaps, data: str) -> list[str]:
-    """What to try, in order, with the evidence for it."""
-    starved = [name for name, gap in gaps.items() if gap.differs and gap.difference > 0]
-    tau = average(run.summary["tau"] for run in joint) or 0.0
-    steps = []
-    if starved:
-        steps.append(
-            f"Give {words(starved)} a loss of its own, since its encoder learns more apart: "
-            f"`msam compare --data {data} --methods joint,mmpareto,g-blending,umt`."
-        )
-        steps.append(f"Hold the leading modality back: `msam compare --data {data} --methods joint,ogm-ge,agm`.")
-    if tau > GAP:
-        flat = f"`msam compare --data {data} --methods joint,sam,msam,msam-encoder`"
-        steps.append(f"tau is {tau:.2f}: look for flatter minima, {flat}.")
-    return steps or ["Nothing here asks for another method than joint training."]
-
-
 def _modalities(
     joint: Sequence[Record], apart: Mapping[str, Sequence[Record]], looks: Mapping[Any, Look], gaps: Gaps
 ) -> Sheet:
@@ -172,21 +125,25 @@ def _modalities(
                 "p (Holm)": gap.evidence,
             }
         )
-    return Sheet("Each modality", rows, {"p (Holm)": 4}, _CAPTION)
+    return Sheet("Each modality", rows, {"p (Holm)": 4}, _caption(score_of({JOINT: joint})))
 
 
-_CAPTION = (
-    "Contributions: Shapley values of the joint model's accuracy, in points. Alone in joint: test accuracy of the "
-    "joint model with this modality alone. Trained apart: the same encoder with a head of its own. Probe: test "
-    "accuracy of a ridge classifier on the frozen encoder; gap: apart minus joint, paired by seed, with 95 % bootstrap "
-    "interval."
-)
+def _caption(score: str) -> str:
+    """How the columns came about."""
+    return (
+        f"Contributions: Shapley values of the joint model's {score}, in points. Alone in joint: test {score} of the "
+        "joint model with this modality alone. Trained apart: the same encoder with a head of its own. Probe: test "
+        f"{score} of a ridge regression on the frozen encoder; gap: apart minus joint, paired by seed, with 95 % "
+        "bootstrap interval and sign-flip p, Holm over modalities."
+    )
 
 
 def _coalitions(joint: Sequence[Record]) -> Sheet:
-    names = joint[0].summary["coalitions"]
+    """The test score of each coalition; of more than six modalities, the extreme ones."""
+    names, score = joint[0].summary["coalitions"], score_of({JOINT: joint})
     rows = [{"present": name, **_summed([run.summary["coalitions"][name] for run in joint])} for name in names]
-    return Sheet("Accuracy of every coalition", rows)
+    which = "every coalition" if len(names) == 2 ** len(joint[0].data["modalities"]) - 1 else "the extreme coalitions"
+    return Sheet(f"{score[0].upper()}{score[1:]} of {which}", rows)
 
 
 def _summed(values: Sequence[float]) -> dict[str, float | int | None]:

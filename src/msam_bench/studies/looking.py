@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from msam import Joint
+from msam_bench.measuring import Measures
+from msam_bench.probing import probe
+from msam_bench.ranks import Ranks
 from msam_bench.restore import restored
+from msam_bench.scoring import scoring
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from msam import Objective
+    from msam_bench.data import Split
+
+_SAMPLES = 1024
+"""Samples that are encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,8 @@ class Look:
     """What was seen.
 
     Args:
-        contributions: modality -> Shapley value of the training accuracy.
-        probes: modality -> test accuracy of a ridge classifier on its frozen encoder.
+        contributions: modality -> Shapley value of the training score.
+        probes: modality -> test score of a ridge regression on its frozen encoder.
     """
 
     contributions: dict[str, float]
@@ -25,27 +38,25 @@ class Look:
 
 
 def looked_at(record: Any) -> Look:
-    """Looks at the selected model of a run; at its own modality alone where it was trained on one.
-
-    Raises:
-        ValueError: if the run is of values to regress.
-    """
-    from msam import shapley
-    from msam_bench.probing import probe
-
+    """Looks at the selected model of a run; at its own modality alone where it was trained on one."""
     objective, dataset = restored(record)
-    if not dataset.classes:
-        raise ValueError(
-            f"A diagnosis needs classes, but '{dataset.name}' has values to regress; compare methods instead."
-        )
-    wholes = {name: split.take(slice(None)) for name, split in dataset.splits.items()}
     own = record.config["method"]["params"].get("modality")
     names = dataset.modalities if own is None else (own,)
-    features = {split: objective.features(inputs) for split, (inputs, _) in wholes.items()}
-    target: dict[str, Tensor] = {split: labels for split, (_, labels) in wholes.items()}
+    seen = {name: _encoded(objective, split, names) for name, split in dataset.splits.items()}
+    target = {name: split.target for name, split in dataset.splits.items()}
     probes = {
-        name: probe({split: found[name] for split, found in features.items()}, target, len(dataset.classes))
+        name: probe({split: found[name] for split, found in seen.items()}, target, len(dataset.classes))
         for name in names
     }
-    found = shapley(objective, *wholes["train"]).values if own is None else {}
-    return Look(found, probes)
+    if own is not None:
+        return Look({}, probes)
+    score = scoring(dataset)
+    backward = Joint().on(objective.model, score.criterion)
+    return Look(Measures(dataset, backward, score, Ranks()).contributions("train"), probes)
+
+
+def _encoded(objective: Objective, split: Split, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The features of all samples, a part at a time: pictures of a whole split need not fit into memory."""
+    starts = range(0, len(split), _SAMPLES)
+    parts = [objective.features(split.take(slice(start, start + _SAMPLES))[0]) for start in starts]
+    return {name: torch.cat([part[name] for part in parts]) for name in names}

@@ -62,8 +62,7 @@ def render(result: Result, command: str, records: Sequence[Record], measured: Ma
 
 def markdown(result: Result, command: str) -> str:
     """The study as Markdown: question, answer, details, tables, command."""
-    details = "\n".join(f"- {line}" for line in result.details)
-    parts = [f"**{result.question}**", result.answer, details, *(sheet.markdown() for sheet in result.sheets)]
+    parts = [f"**{result.question}**", result.answer, result.listed, *(sheet.markdown() for sheet in result.sheets)]
     return "\n\n".join(part.strip() for part in (*parts, f"`{command}`") if part) + "\n"
 
 

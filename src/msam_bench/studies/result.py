@@ -68,6 +68,7 @@ class Result:
         details: a sentence each, with numbers.
         sheets: the tables.
         figures: section title -> its figures.
+        ordered: whether the details are steps, to be taken in their order.
     """
 
     name: str
@@ -76,3 +77,10 @@ class Result:
     details: Sequence[str]
     sheets: Sequence[Sheet]
     figures: Mapping[str, Sequence[Figure]]
+    ordered: bool = False
+
+    @property
+    def listed(self) -> str:
+        """The details, a line each, as the command line and Markdown show them."""
+        marks = (f"{i}." if self.ordered else "-" for i, _ in enumerate(self.details, 1))
+        return "\n".join(f"{mark} {line}" for mark, line in zip(marks, self.details, strict=True))

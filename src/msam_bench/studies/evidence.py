@@ -1,0 +1,133 @@
+"""What speaks for a method: finished runs beside those at hand, else the results that ship with msam.
+
+found = evidence(joint, ["umt", "mmpareto"])
+found.best(3)                                # the methods with the highest mean difference first
+found.words(["umt"])                         # "on these data, over joint (n = 12): umt +1.70 [-2.12, +7.19] points"
+
+Shipped are the tables of all methods of `docs/results`, as `msam compare` wrote them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from msam_bench import runs
+from msam_bench.names import stem
+from msam_bench.reporting.cells import difference
+from msam_bench.reporting.grouping import folds_of
+from msam_bench.reporting.record import Record
+from msam_bench.statistics import Comparison, paired_difference
+
+Table = Mapping[str, Comparison]
+"""Method -> how it compared."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How methods compared, here and elsewhere.
+
+    Args:
+        reference: what the runs at hand are of.
+        here: on the data and seeds at hand.
+        elsewhere: data set -> methods there, over joint training in late fusion.
+    """
+
+    reference: str
+    here: Table
+    elsewhere: Mapping[str, Table]
+
+    def best(self, names: Sequence[str], most: int) -> list[str]:
+        """The methods with the highest mean difference: here if all were run here, else the mean of elsewhere."""
+        tables = [self.here] if all(name in self.here for name in names) else [self.here, *self.elsewhere.values()]
+
+        def mean(name: str) -> float:
+            found = [table[name].difference for table in tables if name in table]
+            return sum(found) / len(found) if found else float("-inf")
+
+        return sorted(names, key=mean, reverse=True)[:most]
+
+    def words(self, names: Sequence[str]) -> str:
+        """What is known of these methods, and from where."""
+        parts = [_said(f"on these data, over {self.reference}", self.here, names)]
+        missing = [name for name in names if name not in self.here]
+        parts += [
+            _said(f"in the shipped results on {data}, late fusion, over joint", table, missing)
+            for data, table in self.elsewhere.items()
+        ]
+        return "; ".join(part for part in parts if part) or "no result that ships with msam, and no run here, has them"
+
+
+def evidence(joint: Sequence[Record], names: Sequence[str]) -> Evidence:
+    """What speaks for these methods over the runs of a diagnosis; its own data set alone if that one is shipped."""
+    shipped, own = _shipped(), str(joint[0].data["name"])
+    alike = {own: shipped[own]} if own in shipped and joint[0].config["fusion"] == "late" else shipped
+    here = {name: found for name in names if (found := _here(joint, name))}
+    return Evidence(joint[0].label, here, alike)
+
+
+def _said(where: str, table: Table, names: Sequence[str]) -> str:
+    known = [name for name in names if name in table]
+    if not known:
+        return ""
+    low, high = (pick(table[name].n for name in known) for pick in (min, max))
+    count = f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"{where} ({count}): {', '.join(f'{name} {difference(table[name])}' for name in known)} points"
+
+
+def _here(joint: Sequence[Record], name: str) -> Comparison | None:
+    """A method's finished runs beside the runs at hand, on the same seeds with the same settings, over these."""
+    known = {run.seed: run for run in joint}
+    groups: dict[str, dict[int, Record]] = {}
+    for found in _beside(joint[0], name):
+        own = known.get(found.seed)
+        if own and found.data["fingerprint"] == own.data["fingerprint"] and _shared(found) == _shared(own):
+            chosen = json.dumps([found.config[key] for key in ("method", "optimizer")])
+            groups.setdefault(chosen, {})[found.seed] = found
+    if not groups:
+        return None
+    most = max(groups.values(), key=len)
+    return paired_difference(_scores(most.values()), _scores(joint), blocks=folds_of({name: joint}))
+
+
+def _scores(found: Iterable[Record]) -> dict[int, float]:
+    return {run.seed: float(run.summary["test_accuracy"]) for run in found}
+
+
+def _beside(run: Record, name: str) -> Iterator[Record]:
+    """The finished runs of a method in the same folder of runs."""
+    pattern = f"{stem(str(run.config['data']))}-{run.config['fusion']}-{name}-s*-*/run.json"
+    for path in sorted(run.folder.parent.glob(pattern)):
+        found = runs.read(path.parent)
+        if found.status == "finished" and found.label == name:
+            yield found
+
+
+def _shared(run: Record) -> dict[str, Any]:
+    """The settings that methods compared with each other have in common; each may be tuned in the others."""
+    return {key: run.config[key] for key in run.config if key not in ("method", "optimizer", "snapshots")}
+
+
+@cache
+def _shipped() -> dict[str, Table]:
+    """Data set -> its shipped table of all methods, late fusion."""
+    folder = resources.files("msam_bench").joinpath("shown")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith("-late.csv")), key=lambda file: file.name)
+    return {file.name.removesuffix("-late.csv"): _table(file.read_text()) for file in files}
+
+
+def _table(text: str) -> Table:
+    """The comparisons with joint training of a table that `msam compare` wrote."""
+    return {row["method"]: _comparison(row) for row in csv.DictReader(text.splitlines()) if row["to_reference_n"]}
+
+
+def _comparison(row: Mapping[str, str]) -> Comparison:
+    n, p = int(row["to_reference_n"]), float(row["to_reference_p"])
+    mean, low, high = (float(row[f"to_reference_{key}"]) for key in ("difference", "low", "high"))
+    better = float(row["to_reference_probability_of_improvement"])
+    return Comparison(n, mean, low, high, p, True, 0, better, adjusted=float(row["to_reference_adjusted"]))

@@ -9,19 +9,21 @@ It reads the rows of `metrics.csv` alone, so that a resumed run says the same as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 
 Rows = Sequence[Mapping[str, float]]
 
 SWITCHING = 0.5
 """Share of an epoch's batches at which the dominant modality changes, above which it is said."""
-RISING = 5
-"""Epochs in a row in which tau grows."""
+SPAN = 5
+"""Epochs over which a trend is judged."""
 TAU = 0.05
-"""tau below which its growth is no matter."""
+"""Mean tau over that many epochs below which its growth is no matter."""
+RISE = 0.02
+"""Growth of that mean, over the one of the epochs before, above which it is said."""
 BEHIND = 0.05
-"""Accuracy by which a modality may be behind its own training apart."""
+"""Score by which a modality may be behind its own training apart."""
 
 
 class Watch:
@@ -62,19 +64,21 @@ def _switching(watch: Watch, rows: Rows) -> str:
 
 
 def _rising(watch: Watch, rows: Rows) -> str:
-    last = [row["tau"] for row in rows[-RISING - 1 :]]
-    if len(last) <= RISING or last[-1] < TAU or any(b <= a for a, b in pairwise(last)):
+    if len(rows) < 2 * SPAN:
+        return ""
+    before, last = (sum(row["tau"] for row in part) / SPAN for part in (rows[-2 * SPAN : -SPAN], rows[-SPAN:]))
+    if not TAU <= last < math.inf or last - before <= RISE:
         return ""
     return (
-        f"Epoch {len(rows)}: tau has grown for {RISING} epochs in a row, to {last[-1]:.3f}: the model fits the "
-        "training data ever better than the validation data."
+        f"Epoch {len(rows)}: tau rises, from {before:.3f} on average to {last:.3f} over the last {SPAN} epochs: the "
+        "model fits the training data ever better than the validation data."
     )
 
 
 def _inactive(watch: Watch, rows: Rows) -> str:
-    if not watch.still and rows[-1].get("sharpness", 1.0) != 0.0:
+    if not watch.still and all(rows[-1].get(key, 1.0) != 0.0 for key in ("sharpness", "climbs")):
         return ""
-    return f"Epoch {len(rows)}: no batch was perturbed: rho or every gradient is zero."
+    return f"Epoch {len(rows)}: no batch was perturbed: rho or the gradients are zero, or too small to change the loss."
 
 
 def _worthless(watch: Watch, rows: Rows) -> str:
@@ -88,12 +92,16 @@ def _worthless(watch: Watch, rows: Rows) -> str:
 
 
 def _behind(watch: Watch, rows: Rows, name: str) -> str:
-    own, apart = rows[-1].get(f"alone/{name}"), watch.alone.get(name)
-    if own is None or apart is None or apart - own <= BEHIND:
+    """Behind, and no longer catching up: in its first epochs every modality is behind a training that has ended."""
+    key, apart = f"alone/{name}", watch.alone.get(name)
+    if apart is None or len(rows) <= SPAN or key not in rows[-1]:
+        return ""
+    own = rows[-1][key]
+    if apart - own <= BEHIND or own > rows[-1 - SPAN][key]:
         return ""
     return (
         f"Epoch {len(rows)}: {name} alone is at {100 * own:.1f} % on validation, {100 * (apart - own):.1f} points "
-        f"behind the same encoder trained apart ({100 * apart:.1f} %)."
+        f"behind the same encoder trained apart ({100 * apart:.1f} %), and has gained nothing for {SPAN} epochs."
     )
 
 

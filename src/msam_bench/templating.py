@@ -7,11 +7,13 @@ An example.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def environment() -> Environment:
@@ -25,5 +27,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["breakable"] = breakable
     found.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return found
+
+
+def breakable(text: object) -> Markup:
+    """Lets a long name go on in the next line behind its punctuation, but no number behind its point."""
+    import markupsafe
+
+    return markupsafe.Markup(re.sub(r"([:=+_/]|\.(?!\d))(?=\w)", r"\1<wbr>", str(markupsafe.escape(text))))

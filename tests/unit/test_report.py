@@ -19,6 +19,9 @@ from msam_bench import report
 from msam_bench.report import compare, divergences, write_report
 from msam_bench.reporting import charts, pictures, vega
 from msam_bench.reporting.charts import curves, modalities
+from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.studies.plots import curve
+from msam_bench.templating import breakable
 
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
 METHODS = ("joint", "sam", "gnp", "msam", "msam-encoder")
@@ -383,6 +386,57 @@ def test_long_runs_of_many_methods_are_thinned_to_fit():
     assert sum(len(f.spec["datasets"]["rows"]) for f in shown) <= charts.MOST_POINTS
 
 
+def test_of_many_methods_the_references_and_the_most_accurate_stand_out(page):
+    gains = {f"m{i}": (i - 10) / 100 for i in range(10)} | {"joint": 0.0, "sam": 0.0}
+    text = page(
+        [run(name, seed, epochs=4, views=VIEWS[:2], gain=gain) for name, gain in gains.items() for seed in (0, 1)]
+    )
+    learning = text.partition('<section id="learning"')[2].partition("</section>")[0]
+    shown = re.findall(r'<button type="button" value="(\w+)" aria-pressed="true">', learning)
+    assert shown == ["joint", "sam", "m5", "m6", "m7", "m8", "m9"]
+    assert learning.count('aria-pressed="false"') == 5
+    assert "5 more in grey" in learning
+    for spec in (spec for id, spec in specs_of(text).items() if id.startswith(("learning", "gap", "cost"))):
+        assert sorted(spec["params"][0]["value"]) == sorted(shown)
+        axes = [spec["layer"][place]["encoding"][axis]["scale"] for place in (0, -1) for axis in "xy"]
+        assert all("domain" in axis for axis in axes)  # a layer of which nothing is shown has no range of its own
+
+
+def test_few_methods_all_stand_out_in_the_order_of_the_table(page):
+    text = page(runs(seeds=2, epochs=4, views=VIEWS[:2]))
+    learning = text.partition('<section id="learning"')[2].partition("</section>")[0]
+    assert re.findall(r'value="([\w-]+)" aria-pressed="(\w+)"', learning) == [(name, "true") for name in METHODS]
+    assert "in grey" not in text
+
+
+def test_a_section_lets_the_same_names_stand_out_in_all_its_figures():
+    groups = {f"m{i}": [run("msam", names_dominant=i > 7, epochs=4, views=VIEWS[:2])] for i in range(12)}
+    weight, sharpness = charts.strengths(groups, charts.looks(groups))
+    assert [look.name for look in weight.drawn] == ["m8", "m9", "m10", "m11"]
+    assert weight.bold == sharpness.bold == ("m0", "m1", "m2", "m3", "m4", "m5", "m6")
+
+
+def test_the_more_of_methods_and_coalitions_are_rows_and_titles_have_room():
+    def panel(count):
+        groups = {f"method-{i}": [run(views=VIEWS[:3], epochs=2)] for i in range(count)}
+        return charts.coalitions(groups, VIEWS[:3])[1]
+
+    assert panel(3).header == ("", "method-0", "method-1", "method-2")
+    assert panel(4).header == ("", "fou+fac", "fou+kar", "fac+kar")
+    assert [row[0] for row in panel(4).rows] == ["method-0", "method-1", "method-2", "method-3"]
+    assert panel(4).narrowest > 8 * len("method-0") + 3 * 20
+
+
+def test_epochs_below_a_heat_map_are_round_and_end_at_the_last():
+    figure = charts.dominance({"msam": [run("msam", epochs=40)]}, charts.looks(VIEWS))[0]
+    assert figure.spec["layer"][0]["encoding"]["x"]["axis"]["values"] == [str(5 * n) for n in range(1, 9)]
+
+
+def test_long_names_break_behind_punctuation_but_numbers_do_not():
+    assert breakable("msam:rho=0.05,a.b") == "msam:<wbr>rho=<wbr>0.05,a.<wbr>b"
+    assert breakable("<i>/x") == "&lt;i&gt;/<wbr>x"
+
+
 def test_bands_stay_within_what_was_seen():
     mean, low, high = curves._band([0.9, 1.0, 1.0])
     assert (mean, low, high) == (pytest.approx(2.9 / 3), pytest.approx(2.9 / 3 - 0.1 / 3**0.5), 1.0)
@@ -398,6 +452,9 @@ def test_forty_two_methods_look_different():
     looks = charts.looks(map(str, range(42)))
     assert len({(look.colour, look.dash) for look in looks}) == 42
     assert charts.looks(["a", "b"], ink="b")[1].colour == "currentColor"
+    with_ink, without = charts.looks(["b", "a"], ink="b"), charts.looks(["a"], ink="b")
+    assert replace(with_ink[1], rank=0) == without[0]  # a figure without the reference looks like one with it
+    assert with_ink[0].dash != with_ink[1].dash
 
 
 def test_a_coalition_is_named_by_who_is_absent_where_that_is_shorter():
@@ -456,6 +513,18 @@ class TestPictures:
         assert "currentColor" not in svg
         assert all(word in svg for word in ("joint", "msam", figure.title, "Epoch"))
         assert figure.spec["width"] == "container"  # the page's own stays as it was
+
+    def test_a_legend_names_those_in_colour_and_says_how_many_are_not(self):
+        groups = {f"m{i}": [run("msam", seed, epochs=5) for seed in range(2)] for i in range(9)}
+        spec = pictures.standing_alone(charts.learning(groups, charts.looks(groups))[0])
+        assert spec["title"]["subtitle"] == "Grey: 2 others"
+        assert spec["layer"][-1]["encoding"]["color"]["legend"]["values"] == [f"m{i}" for i in range(7)]
+
+    def test_a_legend_of_markers_has_no_dashes_around_them(self):
+        figure = curve("Cost", {"a": [(1.0, 2.0, 1.0, 3.0)]}, Axes("x", "y"), log="x")
+        line, _, points = (layer["encoding"] for layer in pictures.standing_alone(figure)["layer"])
+        assert line["strokeDash"]["legend"] is None
+        assert points["shape"]["legend"]["symbolDash"] == [1, 0]
 
 
 def test_runs_that_diverged_are_said():

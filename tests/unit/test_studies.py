@@ -11,8 +11,10 @@ import pytest
 from msam_bench.cli.study import QUESTIONS
 from msam_bench.config import RunConfig
 from msam_bench.data import source
+from msam_bench.reporting.charts.drawing import Axes
 from msam_bench.studies import Ask, convergence, rho, scaling, studies, study
 from msam_bench.studies.page import write
+from msam_bench.studies.plots import curve
 from msam_bench.studies.result import Result, Sheet
 from records import Fake, fake
 
@@ -122,6 +124,11 @@ def test_normalization_names_the_closest_and_what_knowing_nothing_gives() -> Non
     assert "accuracy 75 %" in found.answer
     assert "chance 17 %" in found.answer
     assert len(found.sheets[0].rows) == 12
+    epochs = [row["epoch"] for row in fake(configs[0], **notes).metrics]
+    for figure in found.figures["Over epochs"]:
+        assert figure.spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == pytest.approx(
+            [min(epochs), max(epochs)], abs=0.1
+        )
     blind = {**notes, "error/uniform": 0.05}
     found = study("normalization").conclude([fake(config, **blind) for config in configs])
     assert "equal shares, which know nothing, 0.050: none is closer than these)" in found.answer
@@ -229,6 +236,26 @@ def test_the_page_is_one_offline_file_with_its_tables_and_pictures_beside_it(
     specs = json.loads(re.search(r'id="specs">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
     assert list(specs) == ["by-the-number-of-modalities-0", "by-the-number-of-modalities-1"]
     assert all(f'id="{name}"' in page for name in specs)
+
+
+def test_a_name_looks_the_same_in_all_figures_of_a_page() -> None:
+    names = [f"{kind}/{name}" for kind in ("wrong", "error", "coalitions", "seconds") for name in scaling.ESTIMATES]
+    notes = dict.fromkeys([*names, "coalitions/reference", "seconds/reference"], 0.5)
+    found = study("scaling").conclude([fake(config, **notes) for config in study("scaling").plan(ask())])
+    drawn = {(look.name, look) for figures in found.figures.values() for figure in figures for look in figure.drawn}
+    assert len(drawn) == len({name for name, _ in drawn}) == 6
+    assert len({(look.colour, look.shape) for _, look in drawn}) == 6
+
+
+def test_axes_of_curves_have_their_ticks_at_the_points_and_no_room_that_means_nothing() -> None:
+    figure = curve("x", {"a": [(2.0, 0.0, 0.0, 0.0), (10.0, 90.0, 80.0, 100.0)]}, Axes("x", "y"), log="x")
+    x, y = (figure.spec["layer"][2]["encoding"][axis] for axis in "xy")
+    assert x["axis"]["values"] == [2.0, 10.0]
+    assert (y["scale"]["domain"], y["scale"]["padding"]) == ([0.0, 100.0], 0)
+
+
+def test_text_columns_read_from_the_left() -> None:
+    assert Sheet("", [{"n": 1, "step": "sam", "ms": 1.0}, {"n": 2, "step": "msam", "ms": None}]).words == ("step",)
 
 
 def test_a_report_is_not_written_over_a_file(tmp_path: Path) -> None:

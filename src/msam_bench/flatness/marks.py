@@ -6,6 +6,7 @@ looks(["joint", "msam"])                   # the first is drawn in the text's co
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from msam_bench.reporting.charts.palette import INK, Look
 from msam_bench.reporting.charts.palette import looks as palette
@@ -19,7 +20,7 @@ def looks(names: Iterable[str], *, on_colours: bool = False) -> list[Look]:
     """A look for each name; over a colour map the first is black, whatever the page's ink."""
     order = list(names)
     found = palette(order, ink=order[0] if order else None)
-    return [Look(it.name, "#000000", it.dash, it.shape) if on_colours and it.colour == INK else it for it in found]
+    return [replace(it, colour="#000000") if on_colours and it.colour == INK else it for it in found]
 
 
 def trace(points: Sequence[tuple[float, float]], look: Look) -> str:

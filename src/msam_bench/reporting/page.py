@@ -27,6 +27,7 @@ def render(groups: Groups, table: Table, figures: Figures, command: str) -> str:
     templates.filters["groupby_run"] = _groups_of
     methods, modalities = _looks(groups, table)
     shared, differing = settings(groups)
+    given = {name: _given(name, differing) for name in groups}
     return templates.get_template("report.html.j2").render(
         table=table,
         score=table.score[0].upper() + table.score[1:],
@@ -34,19 +35,29 @@ def render(groups: Groups, table: Table, figures: Figures, command: str) -> str:
         figures=figures,
         looks=[*methods, *modalities],
         specs={f"{section}-{i}": figure.spec for section, own in figures.items() for i, figure in enumerate(own)},
-        most_bands=charts.MOST_BANDS,
+        most=charts.MOST,
         more=_more(table),
         shared=shared,
-        differing=differing,
+        differing={name: words for name, words in given.items() if words},
         machine=machine(groups),
         command=command,
         script=scripts(),
     )
 
 
+def _given(name: str, differing: Mapping[str, Mapping[str, str]]) -> str:
+    """Writes what a method was given in a line, its arguments by their own names."""
+    own = {key.removeprefix("method.").removeprefix("params."): values.get(name) for key, values in differing.items()}
+    return ", ".join(f"{key} {value}" for key, value in own.items() if value not in (None, name))
+
+
 def _looks(groups: Groups, table: Table) -> tuple[list[charts.Look], list[charts.Look]]:
-    """How methods and modalities are told apart in every figure."""
-    return charts.looks(groups, ink=table.reference), charts.looks(table.modalities)
+    """How methods and modalities are told apart in every figure; of many methods, the most accurate stand out."""
+    means = {row.method: row.accuracy.mean for row in table.rows}
+    order = sorted(means, key=lambda name: -means[name]) if len(means) > charts.MOST else [*means]
+    first = [table.reference, *([table.second] if table.second else [])]
+    found = {look.name: look for look in charts.looks(dict.fromkeys([*first, *order]), ink=table.reference)}
+    return [found[name] for name in groups], charts.looks(table.modalities)
 
 
 def draw(groups: Groups, table: Table) -> Figures:

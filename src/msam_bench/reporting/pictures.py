@@ -19,7 +19,8 @@ WIDTH = 640
 INK_ON_PAPER = "#1c1f24"
 _TELLING = ("color", "strokeDash", "shape")
 _LEGEND = {"title": None, "orient": "bottom", "columns": 5, "labelFontSize": 12, "labelLimit": 240, "symbolOpacity": 1}
-_POINTS, _LINES = {"symbolSize": 80}, {"symbolSize": 500, "symbolType": "stroke", "symbolStrokeWidth": 2}
+_POINTS = {"symbolSize": 50, "symbolDash": [1, 0], "symbolStrokeWidth": 0}
+_LINES = {"symbolSize": 500, "symbolType": "stroke", "symbolStrokeWidth": 2}
 
 
 def pictures(figures: Mapping[str, Sequence[Figure]]) -> dict[str, bytes | str]:
@@ -48,19 +49,25 @@ def drawn(name: str, figure: Figure, scale: float = 2.0) -> dict[str, bytes | st
 def standing_alone(figure: Figure) -> dict[str, Any]:
     """The specification with what the page gives it otherwise: a width, paper, ink, a title and a legend."""
     spec: dict[str, Any] = json.loads(json.dumps(figure.spec).replace(INK, INK_ON_PAPER))
-    config = {**spec["config"], "background": "white", "title": {"color": INK_ON_PAPER, "fontSize": 14}}
-    spec |= {"width": WIDTH, "config": config, "title": {"text": figure.title, "anchor": "start"}}
+    title = {"color": INK_ON_PAPER, "subtitleColor": INK_ON_PAPER, "fontSize": 14, "anchor": "start"}
+    config = {**spec["config"], "background": "white", "title": title}
+    grey = [look.name for look in figure.drawn if figure.bold and look.name not in figure.bold]
+    spec |= {"width": WIDTH, "config": config, "title": {"text": figure.title}}
+    if grey:
+        spec["title"]["subtitle"] = f"Grey: {len(grey)} other{'s' if len(grey) > 1 else ''}"
     if figure.drawn:
         config["legend"] = {"labelColor": INK_ON_PAPER}
-        _explain([layer["encoding"] for layer in spec["layer"]])
+        named = [look.name for look in figure.drawn if look.name not in grey]
+        _explain([layer["encoding"] for layer in spec["layer"]], named)
     return spec
 
 
-def _explain(encodings: Sequence[dict[str, Any]]) -> None:
-    """Gives every channel that tells names apart the same legend, so that they share one."""
+def _explain(encodings: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Gives every channel that tells names apart the same legend, so that they share one; markers before dashes."""
     told = {channel for encoding in encodings for channel in encoding}
-    kind = _LINES if "strokeDash" in told and "shape" not in told else _POINTS
+    kind = _POINTS if "shape" in told else _LINES
     for encoding in encodings:
         for channel in _TELLING:
             if "field" in encoding.get(channel, {}):
-                encoding[channel]["legend"] = {**_LEGEND, **kind}
+                shown = channel != "strokeDash" or "shape" not in told
+                encoding[channel]["legend"] = {**_LEGEND, **kind, "values": [*names]} if shown else None

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from msam_bench.config import RunConfig, tuned
-from msam_bench.reporting.charts.curves import spread
+from msam_bench.reporting.charts import lines, looks
+from msam_bench.reporting.charts.curves import curves
 from msam_bench.reporting.charts.drawing import Axes
 from msam_bench.reporting.record import Record
 from msam_bench.statistics import summarise
 
 from .base import Ask, Study
-from .plots import Points, curve
 from .result import Result, Sheet
 from .tables import compared, epoch_mean, run_mean
 
@@ -78,14 +78,10 @@ def _row(value: str, name: str, runs: Sequence[Record]) -> dict[str, Any]:
 
 
 def _curves(probes: Sequence[Record], value: str) -> Any:
-    runs = _of(probes, value)
-    series: dict[str, Points] = {name: _over_epochs(runs, f"error/{name}") for name in PREDICTORS}
-    return curve(f"Value function: {value}", series, Axes("Epoch", "Total variation distance", digits=3))
-
-
-def _over_epochs(runs: Sequence[Record], key: str) -> Points:
-    epochs = range(len(runs[0].metrics))
-    return [(epoch + 1.0, *spread([run.metrics[epoch][key] for run in runs])) for epoch in epochs]
+    groups = {"": _of(probes, value)}
+    series = {name: curves(groups, f"error/{name}")[""] for name in PREDICTORS}
+    axes = Axes("Epoch", "Total variation distance", digits=3, log=True)
+    return lines(f"Value function: {value}", series, looks(PREDICTORS), axes)
 
 
 STUDY = Study(

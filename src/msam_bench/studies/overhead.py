@@ -132,7 +132,8 @@ def _figures(axis: str, found: Sequence[Measured]) -> list[Figure]:
             if name != AGAIN:
                 held = [(value, cost.memory / MIB) for value, cost in costs]
                 memory[name] = [(value, peak, peak, peak) for value, peak in held]
-        x = AXES[axis].capitalize()
-        figures.append(curve(f"Time of a step, {fusion} fusion", time, Axes(x, "Joint steps", digits=2), log="x"))
-        figures.append(curve(f"Memory of a step, {fusion} fusion", memory, Axes(x, "Peak (MiB)", digits=2), log="xy"))
+        x, names = AXES[axis].capitalize(), [*own[0].costs]
+        for title, shown, y, log in (("Time", time, "Joint steps", "x"), ("Memory", memory, "Peak (MiB)", "xy")):
+            axes = Axes(x, y, digits=2)
+            figures.append(curve(f"{title} of a step, {fusion} fusion", shown, axes, log, names=names))
     return figures

@@ -9,18 +9,28 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msam_bench.reporting.charts import Figure, looks
-from msam_bench.reporting.charts.drawing import Axes, base_chart, colour, dash, finished, room_around, shape
+from msam_bench.reporting.charts.drawing import TICKS, Axes, base_chart, colour, dash, finished, shape, span
 
 if TYPE_CHECKING:
     import altair as alt
 
 _ROOM = 0.04
 """Of a logarithmic axis, beyond each end of the values."""
+INK_FOR = "joint"
+"""The series that is drawn in the text's colour, as reports draw the reference."""
+MOST_TICKS = 10
 Points = Sequence[tuple[float, float, float, float]]
 """x, y, and both ends of the interval of y."""
 
 
-def curve(title: str, series: Mapping[str, Points], axes: Axes, log: str = "", joined: bool = True) -> Figure:
+def curve(
+    title: str,
+    series: Mapping[str, Points],
+    axes: Axes,
+    log: str = "",
+    joined: bool = True,
+    names: Sequence[str] = (),
+) -> Figure:
     """Draws each series as points with their intervals, joined by lines in the order of x.
 
     Args:
@@ -29,14 +39,15 @@ def curve(title: str, series: Mapping[str, Points], axes: Axes, log: str = "", j
         axes: titles, digits.
         log: "x", "y", "xy" or "".
         joined: whether neighbours are joined.
+        names: all that the page draws, so that a name looks the same in each figure; those of `series` if empty.
     """
     import altair as alt
 
-    drawn = looks(series)
+    drawn = [look for look in looks(names or series, ink=INK_FOR) if look.name in series]
     rows = _rows(series)
-    x = alt.X("x:Q", title=axes.x).scale(_scale([row["x"] for row in rows], "x" in log))
+    x = alt.X("x:Q", title=axes.x).scale(_scale([row["x"] for row in rows], "x" in log, nice=False))
     y = alt.Y("y:Q", title=axes.y).scale(_scale([row[key] for row in rows for key in ("y", "lo", "hi")], "y" in log))
-    base = base_chart().encode(x.axis(format="~g"), colour(drawn))
+    base = base_chart().encode(x.axis(**_ticks(rows, "x" in log)), colour(drawn))
     tips = [alt.Tooltip("g:N", title="name"), alt.Tooltip("x:Q", title=axes.x), alt.Tooltip("y:Q", title=axes.y)]
     bars = base.mark_rule(strokeWidth=1, opacity=0.6).encode(alt.Y("lo:Q"), alt.Y2("hi:Q"))
     points = base.mark_point(filled=True, size=60, opacity=1).encode(y, shape(drawn), tooltip=tips)
@@ -46,13 +57,24 @@ def curve(title: str, series: Mapping[str, Points], axes: Axes, log: str = "", j
     return Figure(title, finished(rows, 300, *layers), _said(series, axes), *_numbers(series, axes), tuple(drawn))
 
 
-def _scale(values: Sequence[float], log: bool) -> alt.Scale:
+def _ticks(rows: Sequence[Mapping[str, Any]], log: bool) -> dict[str, Any]:
+    """A logarithmic axis has its ticks where the points are, unless they are many."""
+    import altair as alt
+
+    if not log:
+        return {"tickCount": alt.ExprRef(TICKS)}
+    places = sorted({row["x"] for row in rows})
+    return {"format": "~g", "labelOverlap": "greedy", **({"values": places} if len(places) <= MOST_TICKS else {})}
+
+
+def _scale(values: Sequence[float], log: bool, nice: bool = True) -> alt.Scale:
     """An axis around the values; a logarithmic one ends near them, not at the next power of ten."""
     import altair as alt
 
     positive = [value for value in values if value > 0]
     if not log or not positive:
-        return alt.Scale(zero=False, padding=12, domain=room_around(values) or alt.Undefined)
+        room = 0 if nice else 12
+        return alt.Scale(zero=False, nice=nice, padding=room, domain=span(values))
     least, most = min(positive), max(positive)
     room = max((most / least) ** _ROOM, 1.02)
     return alt.Scale(type="log", domain=(least / room, most * room), nice=False)

@@ -41,6 +41,11 @@ class Sheet:
         """The rows as text."""
         return tuple(tuple(self._text(key, value) for key, value in row.items()) for row in self.rows)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The columns that hold text, which reads from the left."""
+        return tuple(key for key in self.header if any(isinstance(row[key], str) for row in self.rows))
+
     def markdown(self) -> str:
         """The table as Markdown, under its title."""
         lines = [self.header, ("---", *["---:"] * (len(self.header) - 1)), *self.cells]

@@ -96,13 +96,12 @@ def _figures(rows: Sequence[dict[str, Any]]) -> list[Any]:
             cost.setdefault(row["estimate"], []).append((count, *[row["ms"]] * 3))
             if row["estimate"] == _TITLES["1-pairs"]:
                 cost.setdefault("reference", []).append((count, *[row["reference ms"]] * 3))
-    shown: dict[str, Points] = dict(cost)
-    return [
-        curve(
-            "Another dominant modality than the reference's", dict(wrong), Axes("Modalities", "Batches (%)"), log="x"
-        ),
-        curve("Cost of valuing a batch", shown, Axes("Modalities", "Processor time (ms)", digits=3), log="xy"),
+    panels: list[tuple[str, dict[str, Points], Axes, str]] = [
+        ("Another dominant modality than the reference's", dict(wrong), Axes("Modalities", "Batches (%)"), "x"),
+        ("Cost of valuing a batch", dict(cost), Axes("Modalities", "Processor time (ms)", digits=3), "xy"),
     ]
+    names = [*dict.fromkeys([*wrong, *cost])]
+    return [curve(title, shown, axes, log, names=names) for title, shown, axes, log in panels]
 
 
 STUDY = Study(

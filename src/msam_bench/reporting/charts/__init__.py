@@ -10,13 +10,14 @@ There is one function for each section of the page. Importing them is cheap: alt
 from msam_bench.reporting.charts.curves import MOST_POINTS
 from msam_bench.reporting.charts.drawing import Figure
 from msam_bench.reporting.charts.epochs import contributions, dominance, gap, learning, strengths
-from msam_bench.reporting.charts.lines import MOST_BANDS
+from msam_bench.reporting.charts.foremost import MOST, foremost
+from msam_bench.reporting.charts.lines import lines
 from msam_bench.reporting.charts.methods import cost, differences, seeds
 from msam_bench.reporting.charts.modalities import coalitions, shares
 from msam_bench.reporting.charts.palette import Look, looks
 
 __all__ = [
-    "MOST_BANDS",
+    "MOST",
     "MOST_POINTS",
     "Figure",
     "Look",
@@ -25,8 +26,10 @@ __all__ = [
     "cost",
     "differences",
     "dominance",
+    "foremost",
     "gap",
     "learning",
+    "lines",
     "looks",
     "seeds",
     "shares",

@@ -48,7 +48,9 @@ class Figure:
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     drawn: tuple[Look, ...] = ()  # what a legend must explain
+    bold: tuple[str, ...] = ()  # the names that stand out
     range: tuple[str, str] | None = None  # both ends of the colour scale
+    narrowest: int = 0  # pixels below which it cannot be read
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Axes:
     domain: tuple[float, float] | None = None
     digits: int = 1
     unit: str = ""
+    log: bool = False
 
 
 def base_chart() -> "alt.Chart":
@@ -106,9 +109,8 @@ _SEEN = 5e-5
 """Values that differ by less are drawn as the same, to four digits; ticks of so narrow an axis would never end."""
 
 
-def room_around(values: Sequence[float]) -> tuple[float, float] | None:
-    """Gives a range around values that are all the same as drawn, which an axis cannot be made of; else None."""
-    if not values or max(values) - min(values) > _SEEN:
-        return None
-    margin = max(abs(values[0]) / 50, 0.001)
-    return values[0] - margin, values[0] + margin
+def span(values: Sequence[float]) -> tuple[float, float]:
+    """Gives the lowest and the highest value; with room around values that are all the same as drawn."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.0 if high - low > _SEEN else max(abs(low) / 50, 0.001)
+    return low - margin, high + margin

@@ -7,7 +7,8 @@ for figure in learning({"joint": runs, "msam": others}, looks(["joint", "msam"])
 from collections.abc import Sequence
 
 from msam_bench.reporting.charts.curves import Series, by_modality, curves, thinned
-from msam_bench.reporting.charts.drawing import Axes, Figure, room_around
+from msam_bench.reporting.charts.drawing import Axes, Figure, span
+from msam_bench.reporting.charts.foremost import foremost
 from msam_bench.reporting.charts.heatmap import heat
 from msam_bench.reporting.charts.lines import lines
 from msam_bench.reporting.charts.palette import Look
@@ -24,7 +25,7 @@ def learning(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     if any(len(s.points) > 1 for s in late.values()):
         panels.append((f"Validation {score}, second half of the epochs enlarged", late))
     titled = [(title, series, Axes("Epoch", f"{title.split(',')[0]} (%)")) for title, series in panels if series]
-    return [lines(title, series, methods, axes) for title, series, axes in titled]
+    return foremost(lines(title, series, methods, axes) for title, series, axes in titled)
 
 
 def gap(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
@@ -44,16 +45,15 @@ def strengths(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     titled = [
         (title, series, Axes("Epoch", unit, digits=3)) for (_, title, unit), series in zip(panels, found, strict=True)
     ]
-    return [lines(title, series, methods, axes) for title, series, axes in titled if series]
+    return foremost(lines(title, series, methods, axes) for title, series, axes in titled if series)
 
 
 def contributions(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
     """Draws, for each method that reports them, the Shapley value of every modality over epochs."""
     found = by_modality(groups, "contribution", modalities)
     ends = [v for series in found.values() for s in series.values() for p in s.points for v in p[2:]]
-    domain = room_around(ends) or (min(ends, default=0.0), max(ends, default=1.0))  # one for all panels
-    axes = Axes("Epoch", "Shapley value (epoch mean)", domain, 3)
-    return [lines(name, series, modalities, axes) for name, series in found.items()]
+    axes = Axes("Epoch", "Shapley value (epoch mean)", span(ends), 3)  # one range for all panels
+    return foremost(lines(name, series, modalities, axes) for name, series in found.items())
 
 
 def dominance(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:

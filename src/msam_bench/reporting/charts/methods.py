@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msam_bench.reporting.charts.curves import spread
-from msam_bench.reporting.charts.drawing import TICKS, Figure, base_chart, colour, finished, room_around, shape
+from msam_bench.reporting.charts.drawing import TICKS, Figure, base_chart, colour, finished, shape, span
+from msam_bench.reporting.charts.foremost import BOLD, foremost
 from msam_bench.reporting.charts.palette import INK, Look
 from msam_bench.reporting.record import Groups, Record, average, score_of
 from msam_bench.statistics import Comparison
@@ -31,7 +32,7 @@ def differences(comparisons: Mapping[str, Comparison], reference: str, methods: 
     if not rows:
         return []
     names = [*comparisons]
-    base = base_chart().encode(alt.Y("g:N", sort=names, title=None), colour(methods))
+    base = base_chart().encode(alt.Y("g:N", sort=names, title=None).axis(grid=True), colour(methods))
     x = alt.X("y:Q", title="Difference (points)").scale(padding=12).axis(tickCount=alt.ExprRef(TICKS))
     zero = base_chart().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 3]).encode(x=alt.datum(0))
     bars = base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q"), alt.X2("hi:Q"))
@@ -57,13 +58,13 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
         for place, name in enumerate(names)
         for run in groups[name]
     ]
-    domain = room_around([row["y"] for row in rows]) or alt.Undefined
+    domain = span([row["y"] for row in rows])
     x = (
         alt.X("y:Q", title=f"Test {score} (%)")
-        .scale(alt.Scale(zero=False, padding=12, domain=domain))
+        .scale(zero=False, padding=12, nice=True, domain=domain)
         .axis(tickCount=alt.ExprRef(TICKS))
     )
-    base = base_chart().encode(x, alt.Y("g:N", sort=names, title=None))
+    base = base_chart().encode(x, alt.Y("g:N", sort=names, title=None).axis(grid=True))
     lines = base.mark_line(strokeWidth=1, opacity=0.35, color=INK).encode(detail="s:N", order="k:O")
     tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title=score)]
     points = base.mark_point(filled=True, size=55, opacity=0.9).encode(colour(methods), shape(methods), tooltip=tips)
@@ -72,7 +73,7 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     return [
         Figure(
             f"Test {score} of each seed",
-            finished(rows, 44 * len(names) + 20, lines, points),
+            finished(rows, (44 if len(names) < 12 else 30) * len(names) + 20, lines, points),
             f"One point a run, a thin line joins the runs of a seed. {len(rows)} runs, {len(numbers)} seeds.",
             ("seed", *names),
             tuple((str(seed), *(found[name].get(seed, "–") for name in names)) for seed in numbers),
@@ -89,30 +90,29 @@ def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     if not rows:
         return []
     _dodge(rows)
-    x = (
-        alt.X("x:Q", title="Gradient evaluations (number)")
-        .scale(zero=False, padding=30)
-        .axis(format="~s", tickCount=alt.ExprRef(TICKS))
-    )
-    base = base_chart().encode(x, colour(methods))
-    domain = room_around([row[key] for row in rows for key in ("y", "lo", "hi")]) or alt.Undefined
-    y = alt.Y("y:Q", title=f"Test {score} (%)").scale(alt.Scale(zero=False, domain=domain))
-    nudge = alt.ExprRef("datum.d")
+    kind = "~s" if max(row["x"] for row in rows) >= 10_000 else ",d"
+    reach = span([row["x"] for row in rows])
+    x = alt.X("x:Q", title="Gradient evaluations (number)").scale(zero=False, padding=30, nice=True, domain=reach)
+    place = base_chart().encode(x.axis(format=kind, tickMinStep=1, tickCount=alt.ExprRef(TICKS)))
+    base = place.transform_filter(BOLD).encode(colour(methods))
+    domain = span([row[key] for row in rows for key in ("lo", "hi")])
+    y = alt.Y("y:Q", title=f"Test {score} (%)").scale(zero=False, nice=True, domain=domain)
+    nudge = alt.ExprRef("datum.d * min(1, width / 600)")
     bars = base.mark_rule(strokeWidth=1.5, xOffset=nudge).encode(alt.Y("lo:Q").scale(zero=False), alt.Y2("hi:Q"))
-    tips = [("g:N", "method"), ("x:Q", "gradient evaluations"), ("y:Q", score), ("lo:Q", "- SD"), ("hi:Q", "+ SD")]
-    points = base.mark_point(filled=True, size=90, opacity=1, xOffset=nudge).encode(
-        y, shape(methods), tooltip=[alt.Tooltip(name, title=title) for name, title in tips]
+    names = [("g:N", "method"), ("x:Q", "gradient evaluations"), ("y:Q", score), ("lo:Q", "- SD"), ("hi:Q", "+ SD")]
+    tips = [alt.Tooltip(name, title=title) for name, title in names]
+    grey = place.transform_filter(f"!({BOLD})").mark_point(filled=True, size=45, opacity=0.4, color=INK, xOffset=nudge)
+    points = base.mark_point(filled=True, size=90, opacity=1, xOffset=nudge)
+    layers = [grey.encode(y, shape(methods), tooltip=tips), bars, points.encode(y, shape(methods), tooltip=tips)]
+    figure = Figure(
+        f"Test {score} against gradient evaluations",
+        finished(rows, 300, *layers),
+        "; ".join(f"{r['g']}: {r['y']:.2f} % after {r['x']:,.0f} gradient evaluations" for r in rows) + ".",
+        ("method", "gradient evaluations", f"test {score} (%)", "mean - SD", "mean + SD"),
+        tuple((r["g"], f"{r['x']:,.0f}", f"{r['y']:.2f}", f"{r['lo']:.2f}", f"{r['hi']:.2f}") for r in rows),
+        tuple(methods),
     )
-    return [
-        Figure(
-            f"Test {score} against gradient evaluations",
-            finished(rows, 300, bars, points),
-            "; ".join(f"{r['g']}: {r['y']:.2f} % after {r['x']:,.0f} gradient evaluations" for r in rows) + ".",
-            ("method", "gradient evaluations", f"test {score} (%)", "mean - SD", "mean + SD"),
-            tuple((r["g"], f"{r['x']:,.0f}", f"{r['y']:.2f}", f"{r['lo']:.2f}", f"{r['hi']:.2f}") for r in rows),
-            tuple(methods),
-        )
-    ]
+    return foremost([figure])
 
 
 def _cost(name: str, runs: Sequence[Record]) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ def shares(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
 
 
 def coalitions(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
-    """Draws the test score of every coalition, one panel for each size, coalitions by methods."""
+    """Draws the test score of every coalition, one panel for each size; rows are what there is more of."""
     names = dict.fromkeys(key for runs in groups.values() for run in runs for key in run.summary.get("coalitions", {}))
     cells = [
         (coalition, method, 100 * mean)
@@ -38,7 +38,8 @@ def coalitions(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
     ]
     sizes = sorted({_size(name) for name, *_ in cells})
     panels = [[cell for cell in cells if _size(cell[0]) == size] for size in sizes]
-    return [_coalitions_of(panel, [*groups], modalities, value_range(cells)) for panel in panels]
+    turned = len(groups) > max((len({cell[0] for cell in panel}) for panel in panels), default=0)
+    return [_coalitions_of(panel, [*groups], modalities, value_range(cells), turned) for panel in panels]
 
 
 def _coalitions_of(
@@ -46,13 +47,16 @@ def _coalitions_of(
     methods: Sequence[str],
     modalities: Sequence[str],
     domain: tuple[float, float],
+    turned: bool,
 ) -> Figure:
     size, best = _size(cells[0][0]), max(cells, key=lambda cell: cell[2])
     text = f"The highest of these coalitions is {best[0]} with {best[2]:.1f} % under {best[1]}."
     title = f"{size} modalit{'y alone' if size == 1 else 'ies together'}"
     named = [(_short(coalition, modalities), method, value) for coalition, method, value in cells]
-    rows = [*dict.fromkeys(cell[0] for cell in named)]
-    return heat(title, named, rows, methods, Axes("", "", domain, unit=" %"), text)
+    rows, axes = [*dict.fromkeys(cell[0] for cell in named)], Axes("", "", domain, unit=" %")
+    if turned:
+        return heat(title, [(method, own, value) for own, method, value in named], methods, rows, axes, text)
+    return heat(title, named, rows, methods, axes, text)
 
 
 def _short(coalition: str, modalities: Sequence[str]) -> str:

@@ -27,19 +27,25 @@ INK = "currentColor"
 
 @dataclass(frozen=True)
 class Look:
-    """How one method or modality is drawn, in every figure."""
+    """How one method or modality is drawn, in every figure; the lower its rank, the sooner it stands out."""
 
     name: str
     colour: str
     dash: tuple[int, ...]
     shape: str
+    rank: int = 0
 
 
 def looks(names: Iterable[str], ink: str | None = None) -> list[Look]:
-    """Gives each name its colour, dash and marker; the one called `ink` is drawn in the text's colour."""
+    """Gives each name its colour, dash and marker, the foremost name first.
+
+    The one called `ink` is drawn in the text's colour and solid; the others look the same whether or not it is there.
+    """
     numbers = itertools.count()
     found = []
-    for place, name in enumerate(names):
-        colour = INK if name == ink else COLOURS[next(numbers) % len(COLOURS)]
-        found.append(Look(name, colour, DASHES[place % len(DASHES)], SHAPES[place % len(SHAPES)]))
+    for rank, name in enumerate(names):
+        number = -1 if name == ink else next(numbers)
+        colour = INK if name == ink else COLOURS[number % len(COLOURS)]
+        place = number + (ink is not None)  # the first dash and marker are the ink's
+        found.append(Look(name, colour, DASHES[place % len(DASHES)], SHAPES[place % len(SHAPES)], rank))
     return found

@@ -20,6 +20,7 @@ from msam_bench.report import compare, divergences, write_report
 from msam_bench.reporting import charts, pictures, vega
 from msam_bench.reporting.charts import curves, modalities
 from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.reporting.grouping import told_apart
 from msam_bench.studies.plots import curve
 from msam_bench.templating import breakable
 
@@ -271,6 +272,28 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(spoil, said, tmp_pat
         write_report(records, tmp_path / "out", "msam compare")
     assert str(caught.value).count(". ") == 0
     assert not (tmp_path / "out").exists()
+
+
+def set_up(record, lr=0.05, tuned=False, **params):
+    method = {"name": record.label, "params": params, "tuned": params if tuned else {}}
+    return replace(record, config=record.config | {"optimizer": {"lr": lr}, "method": method})
+
+
+@pytest.mark.parametrize("tuned", [range(6), range(6, 9)], ids=["the same seeds", "other seeds"])
+def test_runs_of_one_method_that_were_set_up_differently_are_neither_mixed_nor_refused(tuned):
+    joint = [set_up(run("joint", seed)) for seed in range(9)]
+    shipped = [set_up(run("sam", seed), rho=0.05) for seed in range(6)]
+    other = [set_up(run("sam", seed, gain=-0.1), lr=0.1, tuned=True, rho=0.3) for seed in tuned]
+    table = compare([*other, *joint, *shipped])
+    assert [row.method for row in table.rows] == ["joint", "sam", "sam (rho=0.3, optimizer.lr=0.1)"]
+    assert [row.n for row in table.rows] == [9, 6, len(tuned)]
+    assert table.second == "sam"
+    assert table.rows[1].accuracy.mean == pytest.approx(sum(own.summary["test_accuracy"] for own in shipped) / 6)
+
+
+def test_a_setting_that_only_one_of_two_has_is_named():
+    runs = [set_up(run("msam", 0), rho=0.1), set_up(run("msam", 1), rho=0.1), set_up(run("msam", 2))]
+    assert list(told_apart("msam", runs)) == ["msam", "msam (no rho)"]
 
 
 def test_nothing_to_compare():

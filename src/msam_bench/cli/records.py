@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .app import app
 from .screen import command, console, new_grid, show_table
 from .settings import check_positive
+
+if TYPE_CHECKING:
+    from msam_bench.reporting.record import Record
 
 
 @app.command
@@ -42,10 +47,23 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
     from msam_bench import runs
 
     grid = new_grid("method", "data", "fusion", "seed", "status", "epoch", "test score", "folder")
-    for record in runs.records(folders or [Path("runs")], status=status or ""):
+    found = runs.records(folders or [Path("runs")], status=status or "")
+    names = _names(found)
+    for record in found:
         if (data or record.config["data"]) == record.config["data"] and record.label.startswith(method or ""):
             tested = record.summary.get("test_accuracy")
-            cells = (record.label, record.config["data"], record.config["fusion"], record.seed, record.status)
+            cells = (names[record.folder], record.config["data"], record.config["fusion"], record.seed, record.status)
             shown = (len(record.metrics), "" if tested is None else f"{tested:.4f}", record.folder)
             grid.add_row(*(str(cell) for cell in (*cells, *shown)))
     console.print(grid)
+
+
+def _names(records: Sequence[Record]) -> dict[Path, str]:
+    """What to call the method of each run, so that two of one method that were set up differently are told apart."""
+    from msam_bench.reporting.grouping import told_apart
+
+    alike: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        alike.setdefault((record.label, record.config["data"], record.config["fusion"]), []).append(record)
+    named = [pair for (label, *_), own in alike.items() for pair in told_apart(label, own).items()]
+    return {record.folder: name for name, own in named for record in own}

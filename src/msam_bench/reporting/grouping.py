@@ -2,6 +2,9 @@
 
 groups = grouped(records, "joint", "sam")  # method -> runs, these two first
 folds_of(groups)                           # seed -> fold, or None
+
+Runs of one method that were set up differently, such as by `--tuned` and without, are methods of their own: those with
+the most runs keep the name, the others say what differs, as in "sam (optimizer.lr=0.05, rho=0.2)".
 """
 
 import math
@@ -9,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from msam_bench.reporting.record import Groups, Record
+from msam_bench.reporting.settings import flat
 from msam_bench.statistics import words
 
 
@@ -18,6 +22,7 @@ def grouped(records: Iterable[Record], *first: str | None) -> Groups:
     for record in records:
         _check(record)
         groups.setdefault(record.label, []).append(record)
+    groups = {name: runs for label, own in groups.items() for name, runs in told_apart(label, own).items()}
     if not groups:
         raise ValueError("There is nothing to compare: no finished run was given.")
     runs = [run for own in groups.values() for run in own]
@@ -31,6 +36,27 @@ def grouped(records: Iterable[Record], *first: str | None) -> Groups:
             if len(twice) > 1:
                 raise ValueError(f"{label} has more than one run of seed {seed} ({words(twice)}); compare one a seed.")
     return {label: groups[label] for label in dict.fromkeys([*first, *groups]) if label in groups}
+
+
+def told_apart(label: str, runs: Iterable[Record]) -> dict[str, list[Record]]:
+    """The runs of one label by how they were set up."""
+    found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    for run in runs:
+        found.setdefault(tuple(sorted(_setup(run).items())), []).append(run)
+    most = max(found.items(), key=lambda pair: (len(pair[1]), not pair[1][0].config["method"].get("tuned")))
+    usual = dict(most[0])
+    named = {}
+    for setup, own in found.items():
+        other = [f"{key.removeprefix('method.params.')}={value}" for key, value in setup if usual.get(key) != value]
+        lacking = [f"no {key.removeprefix('method.params.')}" for key in usual if key not in dict(setup)]
+        named[f"{label} ({', '.join([*other, *lacking])})" if other or lacking else label] = own
+    return named
+
+
+def _setup(run: Record) -> dict[str, str]:
+    """The settings that decide a run's numbers, apart from its seed and where its data lie."""
+    aside = ("seed", "snapshots", "data")
+    return {k: v for k, v in flat(run.config).items() if k not in aside and not k.startswith("method.tuned.")}
 
 
 def _check(record: Record) -> None:

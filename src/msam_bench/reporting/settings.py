@@ -16,7 +16,7 @@ def settings(groups: Groups) -> tuple[dict[str, str], dict[str, dict[str, str]]]
     found: dict[str, dict[str, set[str]]] = {}
     for name, runs in groups.items():
         for run in runs:
-            for key, value in _flat(run.config).items():
+            for key, value in flat(run.config).items():
                 found.setdefault(key, {}).setdefault(name, set()).add(value)
     found.pop("seed", None)
     texts = {key: {n: ", ".join(sorted(own)) for n, own in by_name.items()} for key, by_name in found.items()}
@@ -28,17 +28,17 @@ def machine(groups: Groups) -> dict[str, str]:
     """Gives the environment of the runs, every value where runs differ."""
     found: dict[str, dict[str, None]] = {}
     for run in (run for runs in groups.values() for run in runs):
-        for key, value in _flat(run.environment).items():
+        for key, value in flat(run.environment).items():
             found.setdefault(key, {})[value] = None
     return {key: "; ".join([*values][:5]) + "; ..." * (len(values) > 5) for key, values in found.items()}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Writes a nested mapping as dotted keys and text."""
-    flat: dict[str, str] = {}
+    found: dict[str, str] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
-    return flat
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return found

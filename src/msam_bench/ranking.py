@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from msam_bench.statistics import LEVEL, p_text, words
 
@@ -65,7 +66,7 @@ def friedman(table: Table) -> Friedman:
     Raises:
         ValueError: fewer than three methods on every data set, or fewer than two data sets.
     """
-    from scipy.stats import friedmanchisquare, studentized_range
+    from scipy.stats import friedmanchisquare
 
     methods, count = _everywhere(table), len(table)
     if len(methods) < 3 or count < 2:
@@ -73,8 +74,16 @@ def friedman(table: Table) -> Friedman:
             f"Friedman's test needs three methods and two data sets, found {len(methods)} methods on {count} data sets."
         )
     p = float(friedmanchisquare(*([scores[method] for scores in table.values()] for method in methods)).pvalue)
-    quantile = float(studentized_range.ppf(1 - LEVEL, len(methods), math.inf)) / math.sqrt(2)
-    return Friedman(p, quantile * math.sqrt(len(methods) * (len(methods) + 1) / (6 * count)), ranks(table))
+    critical = _quantile(len(methods)) * math.sqrt(len(methods) * (len(methods) + 1) / (6 * count))
+    return Friedman(p, critical, ranks(table))
+
+
+@cache
+def _quantile(methods: int) -> float:
+    """Nemenyi's `q`: of the studentised range of so many, over the root of 2."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(1 - LEVEL, methods, math.inf)) / math.sqrt(2)
 
 
 def _everywhere(table: Table) -> list[str]:

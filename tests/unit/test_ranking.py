@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
-from scipy.stats import friedmanchisquare
+from scipy.stats import chi2, friedmanchisquare
 
 from msam_bench.ranking import friedman, ranks
 
@@ -27,6 +28,25 @@ def test_critical_distance_is_nemenyis(methods: int, q: float) -> None:
     assert found.critical == pytest.approx(q * (methods * (methods + 1) / (6 * 8)) ** 0.5, rel=3e-4)  # q has 4 digits
     columns = [[own[f"m{j}"] for own in table.values()] for j in range(methods)]
     assert found.p == pytest.approx(friedmanchisquare(*columns).pvalue)
+
+
+def test_friedmans_statistic_is_that_of_average_ranks() -> None:
+    table = {f"d{i}": {f"m{j}": random.Random(i * 100 + j).random() + 0.1 * j for j in range(4)} for i in range(7)}
+    placed = ranks(table).values()
+    statistic = 12 * 7 / (4 * 5) * (sum(rank**2 for rank in placed) - 4 * 5**2 / 4)  # Demsar 2006, section 3.2.2
+    assert friedman(table).p == pytest.approx(chi2.sf(statistic, 3))
+
+
+def test_a_simulated_null_is_called_different_in_at_most_five_percent_and_a_difference_is_found() -> None:
+    draw = np.random.default_rng(0)
+
+    def called(gain: float) -> int:
+        scores = draw.normal(size=(1000, 10, 4)) + gain * np.arange(4)
+        tables = [{str(d): dict(zip("abcd", own, strict=True)) for d, own in enumerate(one)} for one in scores]
+        return sum("ranks better than" in friedman(table).words for table in tables)
+
+    assert called(0.0) <= 50
+    assert called(1.0) >= 950
 
 
 def test_words_say_no_evidence_or_who_ranks_better() -> None:

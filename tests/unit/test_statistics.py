@@ -1,5 +1,6 @@
 """The statistics against scipy, closed forms and numbers worked by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -126,6 +127,19 @@ def test_interval_nears_the_interval_of_student_for_many_normal_values():
     assert bootstrap_interval([values]) == pytest.approx(tuple(expected), abs=0.03)
 
 
+@pytest.mark.parametrize("sizes", [(12,), (6,), (5, 4, 3)])
+def test_interval_is_the_expanded_percentile_interval_of_its_definition(sizes):
+    draw = np.random.default_rng(3)
+    strata = [draw.exponential(size=k) + shift for shift, k in enumerate(sizes)]
+    pooled, n = np.concatenate(strata), sum(sizes)
+    left = np.concatenate([(own - own.mean()) * np.sqrt(len(own) / (len(own) - 1)) for own in strata])
+    means = pooled.mean() + np.sort(left[draw.integers(0, n, (100_000, n))].mean(1))
+    tail = stats.norm.cdf(stats.t.ppf(0.025, n - len(sizes)))
+    drawn = [means[round(tail * 100_000)], means[-round(tail * 100_000) - 1]]
+    found = bootstrap_interval(strata, resamples=100_000)
+    assert found == pytest.approx(drawn, abs=0.05 * (drawn[1] - drawn[0]))
+
+
 def test_interval_is_the_same_for_the_same_seed_and_differs_for_another():
     values = np.random.default_rng(0).normal(size=8)
     assert bootstrap_interval([values], seed=1) == bootstrap_interval([values], seed=1)
@@ -166,6 +180,13 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
+def test_holm_is_the_closed_test_of_bonferroni():
+    ps = np.random.default_rng(0).beta(0.5, 3, 6)
+    subsets = [s for size in range(1, 7) for s in itertools.combinations(range(6), size)]
+    closed = [max(min(1, len(s) * min(ps[j] for j in s)) for s in subsets if i in s) for i in range(6)]
+    assert holm(ps) == pytest.approx(closed)
+
+
 @pytest.mark.parametrize("p", [math.nan, -0.1, 1.1])
 def test_holm_refuses_what_is_no_p(p):
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -187,7 +208,17 @@ def test_a_simulated_null_is_called_different_in_at_most_five_percent():
         data = draw.normal(0.9, 0.02, (2, 8))
         compared = paired_difference(seeds(data[0]), seeds(data[1]), resamples=19)
         called += compared.differs
-    assert called / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+    assert 30 <= called <= 50  # 12 of the 256 sign patterns, 4.7 %, reach p <= 0.05: no more, and hardly less
+
+
+@pytest.mark.parametrize(("n", "effect", "fewest"), [(12, 1.5, 0.95), (6, 3.0, 0.95), (12, 0.5, 0.2)])
+def test_a_simulated_difference_is_found_as_often_as_by_student(n, effect, fewest):
+    draw = np.random.default_rng(0)
+    pairs = effect + draw.normal(size=(400, n))
+    found = np.mean([sign_flip_p(own) <= 0.05 for own in pairs])
+    student = np.mean([stats.ttest_1samp(own, 0).pvalue <= 0.05 for own in pairs])
+    assert found >= fewest
+    assert found >= student - 0.05  # Student's test is the most powerful of normal values
 
 
 def test_a_simulated_null_of_many_methods_names_nobody():

@@ -71,8 +71,8 @@ def _try(joint: Sequence[Record], need: str, candidates: Sequence[str]) -> str:
     known = evidence(joint, suited)
     best = known.best(suited, MOST)
     picked = f" (the highest of {len(suited)} that suit, so expect less)" if len(suited) > len(best) else ""
-    evident = known.words(best)
-    return f"{need} Evidence{picked}: {evident}. `{_command(joint, config, best)}`"
+    behind = "" if known.mean(best[0]) > 0 else f" No such method is known to be ahead of {joint[0].label}, though."
+    return f"{need}{behind} Evidence{picked}: {known.words(best)}. `{_command(joint, config, best)}`"
 
 
 def _suited(config: RunConfig, names: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -42,15 +43,19 @@ class Evidence:
     here: Table
     elsewhere: Mapping[str, Table]
 
+    def mean(self, name: str) -> float:
+        """Mean difference of a method: here if it was run here, else over the data sets elsewhere; -inf if unknown."""
+        found = [
+            table[name].difference
+            for table in ([self.here] if name in self.here else self.elsewhere.values())
+            if name in table
+        ]
+        return sum(found) / len(found) if found else -math.inf
+
     def best(self, names: Sequence[str], most: int) -> list[str]:
-        """The methods with the highest mean difference: here if all were run here, else the mean of elsewhere."""
-        tables = [self.here] if all(name in self.here for name in names) else [self.here, *self.elsewhere.values()]
-
-        def mean(name: str) -> float:
-            found = [table[name].difference for table in tables if name in table]
-            return sum(found) / len(found) if found else float("-inf")
-
-        return sorted(names, key=mean, reverse=True)[:most]
+        """The methods with the highest means, those that are ahead if any is, else the first alone."""
+        ranked = sorted(names, key=self.mean, reverse=True)
+        return [name for name in ranked if self.mean(name) > 0][:most] or ranked[:1]
 
     def words(self, names: Sequence[str]) -> str:
         """What is known of these methods, and from where."""

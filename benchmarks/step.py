@@ -5,7 +5,8 @@
     python benchmarks/step.py --families "six MLPs" --rounds 31
 
 Times are CPU seconds of this process on one thread, in turn within each round; ratios are to SGD in the same round,
-with their quartiles. `SGD again` is SGD under another name: how far it lies from 1 is the noise of the machine.
+with their quartiles (`--unit SAM`: to SAM). `SGD again` is SGD under another name: how far it lies from 1 is the noise
+of the machine.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ EVERY = 6
 """How often the cheap form of M-SAM makes its second pass."""
 PARTS = ("steps", "interval", "shapley")
 COUNTS = (2, 3, 4, 8, 16, 32)
-TOWERS = 16
+TOWERS = 32
 """More towers than this are not built."""
 HEADER = f"{'':28}{'CPU ms':>10}{'ratio':>8}  {'quartiles':14}{'wall ms':>10}{'peak MiB':>10}"
 
@@ -102,9 +103,9 @@ def steps(setting: Setting) -> dict[str, Step]:
     return found | {name: make(model, batch, setting.context) for name, make in others.items()}
 
 
-def chosen(made: dict[str, Step], names: list[str] | None) -> dict[str, Step]:
-    """The steps of these names, after SGD."""
-    return {name: step for name, step in made.items() if names is None or name == "SGD" or name in names}
+def chosen(made: dict[str, Step], names: list[str] | None, first: str) -> dict[str, Step]:
+    """The steps of these names, after the one that they are measured in."""
+    return {first: made[first]} | {name: step for name, step in made.items() if names is None or name in names}
 
 
 def intervals(setting: Setting) -> dict[str, Step]:
@@ -178,7 +179,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="all models and settings; an hour")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), help="which models")
-    parser.add_argument("--only", nargs="+", help="which steps, beside SGD, by the names in the table")
+    parser.add_argument("--only", nargs="+", help="which steps, by the names in the table")
+    parser.add_argument("--unit", default="SGD", help="the step that ratios are to, by its name in the table")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which tables")
     parser.add_argument("--batch", type=int, help="samples in a batch, in place of the models' own number")
     parser.add_argument("--rounds", type=int, default=7, help="how often each step is timed")
@@ -195,7 +197,7 @@ def main() -> None:
     names = options.families or (list(FAMILIES) if options.full else ["two ResNet-18"])
     for setting in settings(names, options.full, options.batch):
         if "steps" in options.parts:
-            note(setting.name, chosen(steps(setting), options.only), options.rounds)
+            note(setting.name, chosen(steps(setting), options.only, options.unit), options.rounds)
         if "interval" in options.parts and not (setting.compiled or setting.half):
             note(f"{setting.name}, {EVERY} batches", intervals(setting), options.rounds, False)
     for fusion in ("late", "early") if options.full else ("late",):

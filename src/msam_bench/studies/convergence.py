@@ -53,6 +53,7 @@ def conclude(records: Sequence[Record]) -> Result:
     theory = slope([math.log(t) / math.sqrt(t) for t in range(1, steps + 1)])
     rows = [_row(name, own) for name, own in groups.items()]
     said = words([f"{row['method']} {row['slope']:.3f}" for row in rows])
+    ends = [f"mean at T = {t}" for t in (FIRST, steps)]
     within = all(row["slope"] <= theory for row in rows)
     answer = (
         f"On a log-log scale the mean squared gradient norm falls with slope {said} from step {FIRST} to {steps}; "
@@ -67,7 +68,10 @@ def conclude(records: Sequence[Record]) -> Result:
         [],
         [
             Sheet(
-                "Slope of the mean squared gradient norm", rows, {"slope": 3, "SD": 3, "first": 5, "last": 5}, _CAPTION
+                "Slope of the mean squared gradient norm",
+                rows,
+                {"slope": 3, "SD": 3, **dict.fromkeys(ends, 5)},
+                _CAPTION,
             )
         ],
         {"Over steps": [_figure(groups, bound)]},

@@ -15,6 +15,13 @@ from msam_bench.reporting.charts.palette import INK, Look
 from msam_bench.reporting.record import Groups, Record, average, score_of
 from msam_bench.statistics import Comparison
 
+_IN_LINES: dict[str, Any] = {
+    "labelExpr": "split(replace(datum.label, ' (', ':('), ':')",
+    "labelLimit": 200,
+    "labelLineHeight": 13,
+}
+"""A condition's name in lines: the method, and under it each of its settings, which alone may tell it from the next."""
+
 
 def differences(comparisons: Mapping[str, Comparison], reference: str, methods: Sequence[Look]) -> list[Figure]:
     """Draws the mean paired difference of each method to the reference, with its 95 % interval and a line at zero."""
@@ -32,7 +39,7 @@ def differences(comparisons: Mapping[str, Comparison], reference: str, methods: 
     if not rows:
         return []
     names = [*comparisons]
-    base = base_chart().encode(alt.Y("g:N", sort=names, title=None).axis(grid=True), colour(methods))
+    base = base_chart().encode(alt.Y("g:N", sort=names, title=None).axis(grid=True, **_IN_LINES), colour(methods))
     x = alt.X("y:Q", title="Difference (points)").scale(padding=12).axis(tickCount=alt.ExprRef(TICKS))
     zero = base_chart().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 3]).encode(x=alt.datum(0))
     bars = base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q"), alt.X2("hi:Q"))

@@ -10,6 +10,7 @@ beside it. The parts lie in `msam_bench.reporting`.
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from msam_bench.files import write_whole
@@ -24,7 +25,9 @@ from msam_bench.reporting.wording import divergences
 __all__ = ["Record", "Table", "compare", "divergences", "write_report"]
 
 
-def write_report(records: Iterable[Record], path: Path, command: str, notes: Sequence[str] = ()) -> Path:
+def write_report(
+    records: Iterable[Record], path: Path, command: str, notes: Sequence[str] = (), executor: Executor | None = None
+) -> Path:
     """Writes `report.html`, `table.md`, `table.csv` and `figures/*` into a folder and gives the path of the page.
 
     Each file appears whole or not at all, and nothing is written when the runs cannot be compared.
@@ -34,6 +37,7 @@ def write_report(records: Iterable[Record], path: Path, command: str, notes: Seq
         path: The folder, created where it does not exist.
         command: The command that reproduces the runs, shown as it is.
         notes: As `compare`.
+        executor: What draws the pictures beside the page; this process if None.
 
     Raises:
         ValueError: As `compare`, and if `path` is not a folder.
@@ -45,7 +49,7 @@ def write_report(records: Iterable[Record], path: Path, command: str, notes: Seq
     page = render(groups, table, figures, command)
     if path.exists() and not path.is_dir():
         raise ValueError(f"A report is written into a folder, but {path} is a file; name a folder.")
-    files = {f"figures/{name}": content for name, content in pictures(figures).items()}
+    files = {f"figures/{name}": content for name, content in pictures(figures, executor).items()}
     files |= {"table.md": table.markdown(), "table.csv": table.csv(), "report.html": page}
     for name, text in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,7 +129,7 @@ def cache(tmp_path_factory):
 def page(cache, monkeypatch, tmp_path):
     """Writes a report and gives its text; the pictures beside it have a test of their own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(report, "pictures", lambda figures: {})
+    monkeypatch.setattr(report, "pictures", lambda *_: {})
 
     def write(records, command="msam compare"):
         return write_report(records, tmp_path / "out", command).read_text(encoding="utf-8")
@@ -358,9 +359,11 @@ def test_page_is_the_same_when_written_again(page):
 
 
 def test_every_figure_compiles_and_draws_without_a_warning(page):
+    import altair
     import vl_convert
 
     for id, spec in specs_of(page(runs())).items():
+        altair.LayerChart.from_dict(spec, validate=True)
         svg = vl_convert.vegalite_to_svg({**spec, "width": 400}, show_warnings=False)
         assert svg.count("<path") > 5, id
         assert "NaN" not in svg, id
@@ -528,6 +531,20 @@ class TestPictures:
         assert files == {f"{name}.{kind}" for name in specs for kind in ("svg", "png")}
         for path in (tmp_path / "figures").glob("*.png"):
             assert path.read_bytes().startswith(b"\x89PNG")
+
+    def test_an_executor_draws_the_same(self):
+        groups = {label: [run(label, epochs=5, views=VIEWS[:2])] for label in ("joint", "msam")}
+        figures = {"gap": charts.gap(groups, charts.looks(groups)), "cost": charts.cost(groups, charts.looks(groups))}
+        with ThreadPoolExecutor(1) as executor:
+            assert pictures.pictures(figures, executor) == pictures.pictures(figures)
+
+    def test_what_only_a_pointer_finds_is_left_out_and_nothing_has_a_canvas_of_its_own(self):
+        groups = {f"m{i}": [run("msam", epochs=50)] for i in range(9)}
+        figure = charts.learning(groups, charts.looks(groups))[0]
+        svg = pictures.drawn("learning", figure)["learning.svg"]
+        assert ' opacity="' not in svg
+        assert 'stroke-opacity="0.3"' in svg
+        assert svg.count("<path") < 100  # the page has a point for each of 450 epochs as well
 
     def test_a_picture_stands_alone(self):
         groups = {label: [run(label, seed, epochs=5) for seed in range(3)] for label in ("joint", "msam")}

@@ -65,6 +65,14 @@ def pool(where: Where, jobs: int) -> AbstractContextManager[Executor]:
     return (named(where.executor) if where.executor else processes)(min(count, jobs))
 
 
+def artists() -> Executor:
+    """Processes that draw the pictures of a report, one a core; none starts before there is a picture to draw."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"))
+
+
 def train_here(config: RunConfig, root: Path) -> Record:
     """One run in this process."""
     from msam_bench import fit

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .app import app
+from .jobs import artists
 from .screen import command, console, new_grid, show_table
 from .settings import check_positive
 
@@ -30,7 +31,8 @@ def report(*folders: Path, output: Path = Path("reports/report")) -> None:
     check_positive(finished_runs=len(records))
     table = tabulate(records)
     show_table(table)
-    page = write_report(records, output, command())
+    with artists() as executor:
+        page = write_report(records, output, command(), executor=executor)
     console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .app import app
-from .jobs import Where, train_all, train_here
+from .jobs import Where, artists, train_all, train_here
 from .screen import command, console, line, report_folder, show_table
 from .settings import METHODS, Paired, Settings, chosen_methods, planned, resolved
 
@@ -48,7 +48,8 @@ def compare(
         raise ValueError(" ".join(notes))
     table = tabulate(records, notes=notes)
     show_table(table)
-    page = write_report(records, folder, command(), notes)
+    with artists() as executor:
+        page = write_report(records, folder, command(), notes, executor)
     console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
 
 

@@ -405,6 +405,7 @@ def test_the_page_needs_no_network_and_holds_every_number(tmp_path: Path) -> Non
     assert answer(study) in text
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
     assert "Points without a finite loss: joint 1." in text
+    assert '<div class="wide" role="region" tabindex="0" aria-labelledby="relief">' in text  # scrolls on a phone
     grids = json.loads(re.findall(r'id="grids">(.*?)</script>', text)[0])
     assert grids["losses"][0][0][0] is None
     names = {path.name for path in written.parent.iterdir()}

@@ -91,6 +91,9 @@ def test_rho_is_chosen_on_validation_and_sharpness_is_measured_alike(monkeypatch
     assert len(found.sheets[0].rows) == 1 + 4 * len(rho.GRID)
     assert "tau of sharpness with test accuracy is -1.00" in found.details[0]
     assert [len(own) for own in found.figures.values()] == [3, 1]
+    lost = [fake(c, gain(c) - 0.3 * (c.method.params.get("rho") == 1.0)) for c in study("rho").plan(ask())]
+    panels = study("rho").conclude(lost).figures["Over rho"]
+    assert [panel.title for panel in panels][1] == "Test accuracy (%) over rho, within 10 points of the best"
 
 
 def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:

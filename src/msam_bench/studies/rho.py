@@ -20,6 +20,10 @@ METHODS = ("sam", "gnp", "msam", "msam-encoder")
 RADIUS = 0.05
 """Every model's sharpness is measured in a ball of this radius, whatever it was trained with."""
 
+CLOSE = 10
+"""Points of accuracy below the best, beyond which a figure has a panel without."""
+_NEAR = f", within {CLOSE} points of the best"
+
 Cell = tuple[str, float]
 """Method and rho."""
 
@@ -97,23 +101,32 @@ def _chosen(cells: dict[Cell, list[Record]]) -> dict[str, Cell]:
 
 def _curves(rows: Sequence[dict[str, Any]]) -> list[Any]:
     swept = [row for row in rows if row["rho"]]
-    panels = (
-        ("test %", "Test accuracy (%)", 2),
-        ("tau", "Overfitting gap tau (ratio)", 3),
-        ("sharpness", "Sharpness (nats)", 4),
-    )
-    return [
-        curve(f"{title} over rho", _series(swept, "rho", key), Axes("rho", title, digits=digits), log="x")
-        for key, title, digits in panels
+    learned = _learned(swept)
+    panels = [
+        (swept, "test %", "Test accuracy (%)", "", 2),
+        (learned, "test %", "Test accuracy (%)", _NEAR, 2),
+        (swept, "tau", "Overfitting gap tau (ratio)", "", 3),
+        (swept, "sharpness", "Sharpness (nats)", "", 4),
     ]
+    return [
+        curve(f"{title} over rho{only}", _series(some, "rho", key), Axes("rho", title, digits=digits), log="x")
+        for some, key, title, only, digits in panels
+        if not only or len(learned) < len(swept)
+    ]
+
+
+def _learned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those close to the best: one radius at which nothing is learned would hide what the others differ by."""
+    best = max(row["test %"] for row in rows)
+    return [row for row in rows if row["test %"] > best - CLOSE]
 
 
 def _trade(rows: Sequence[dict[str, Any]]) -> Any:
     """Accuracy against sharpness, one point a method and rho."""
-    positive = [row for row in rows if row["sharpness"] > 0]
+    positive = _learned([row for row in rows if row["sharpness"] > 0])
     axes = Axes("Sharpness (nats)", "Test accuracy (%)", digits=2)
     return curve(
-        "Accuracy against sharpness, rho rising along each line",
+        f"Accuracy against sharpness, rho rising along each line{_NEAR if len(positive) < len(rows) else ''}",
         _series(positive, "sharpness", "test %"),
         axes,
         log="x",

@@ -58,7 +58,8 @@ def conclude(records: Sequence[Record]) -> Result:
     answer = (
         f"On a log-log scale the mean squared gradient norm falls with slope {said} from step {FIRST} to {steps}; "
         f"log T / sqrt T falls with {theory:.3f} there. The bound is {'kept' if within else 'not reached'}: "
-        f"{'every method falls at least as fast' if within else 'some method falls more slowly over these steps'}."
+        f"{'every method falls at least as fast' if within else 'some method falls more slowly over these steps'}"
+        f"{_single_runs(groups, theory)}."
     )
     bound = [math.log(t) / math.sqrt(t) for t in range(1, steps + 1)]
     return Result(
@@ -83,6 +84,13 @@ _CAPTION = (
     "log T. Learning rate and rho fall like 1 / sqrt(t), no momentum, no weight decay. Mean and "
     "standard deviation over seeds."
 )
+
+
+def _single_runs(groups: dict[str, list[list[float]]], theory: float) -> str:
+    """Which single runs fall more slowly than the bound, where the mean over seeds hides them."""
+    slow = {name: sum(slope(run) > theory for run in runs) for name, runs in groups.items()}
+    said = [f"{name} in {count} of {len(groups[name])}" for name, count in slow.items() if count]
+    return f" in the mean; single runs fall more slowly ({words(said)})" if said else ""
 
 
 def means(values: Sequence[float]) -> list[float]:

@@ -21,7 +21,7 @@ import torch
 from msam_bench import checkpoint, files, fit, runs
 from msam_bench.cli import main
 from msam_bench.config import RunConfig, resolve
-from msam_bench.reporting.charts.drawing import room_around
+from msam_bench.reporting.charts.drawing import span
 from msam_bench.restore import restored
 
 TINY = ["--data", "digits6", "--epochs", "2", "--batch-size", "100", "--features", "4", "--hidden", "4"]
@@ -267,10 +267,10 @@ def test_a_full_disk_is_told_with_what_to_do(
 
 def test_values_that_differ_by_a_rounding_have_an_axis() -> None:
     """A model that always names one class gives such values; drawing them took all the memory there is."""
-    low, high = room_around([1 / 60, 1 / 60 + 2**-58]) or (0, 0)
+    low, high = span([1 / 60, 1 / 60 + 2**-58])
     assert low < 1 / 60 - 1e-4
     assert high > 1 / 60 + 1e-4
-    assert room_around([0.1, 0.1001]) is None
+    assert span([0.1, 0.1001]) == (0.1, 0.1001)
 
 
 def test_finished_runs_can_be_used_from_a_folder_that_cannot_be_written(

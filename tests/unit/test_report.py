@@ -532,7 +532,8 @@ class TestPictures:
         for path in (tmp_path / "figures").glob("*.png"):
             assert path.read_bytes().startswith(b"\x89PNG")
 
-    def test_an_executor_draws_the_same(self):
+    def test_an_executor_draws_the_same_where_there_are_many(self, monkeypatch):
+        monkeypatch.setattr(pictures, "FEW", 0)
         groups = {label: [run(label, epochs=5, views=VIEWS[:2])] for label in ("joint", "msam")}
         figures = {"gap": charts.gap(groups, charts.looks(groups)), "cost": charts.cost(groups, charts.looks(groups))}
         with ThreadPoolExecutor(1) as executor:

@@ -25,10 +25,14 @@ _POINTS = {"symbolSize": 50, "symbolDash": [1, 0], "symbolStrokeWidth": 0}
 _LINES = {"symbolSize": 500, "symbolType": "stroke", "symbolStrokeWidth": 2}
 
 
+FEW = 24
+"""So many pictures are drawn here sooner than processes begin."""
+
+
 def pictures(figures: Mapping[str, Sequence[Figure]], executor: Executor | None = None) -> dict[str, bytes | str]:
     """Draws every figure of every section, named section-0.svg, section-0.png and so on; here, or where it is told."""
     named = {f"{section}-{place}": one for section, own in figures.items() for place, one in enumerate(own)}
-    found = (executor.map if executor else map)(drawn, named, named.values())
+    found = (executor.map if executor and len(named) > FEW else map)(drawn, named, named.values())
     return {name: content for files in found for name, content in files.items()}
 
 

@@ -63,7 +63,7 @@ class MSAM(Method):
             own; one more reduction of gradients a batch (two in `shapley` scope).
         part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1. Batches
             must be shuffled. Normalisation sees those samples only, and dropout masks are drawn for them anew.
-        low_precision: run the second forward pass in bfloat16 autocast.
+        low_precision: run the second forward pass in bfloat16 autocast; slower by far where the processor has none.
 
     Raises:
         ValueError: if an argument is out of its range.

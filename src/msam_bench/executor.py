@@ -131,6 +131,11 @@ def _begin() -> None:
     import torch
 
     torch.set_num_threads(1)
+    leave_with_parent()
+
+
+def leave_with_parent() -> None:
+    """No worker outlives a killed command: for a pool that does not train."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()

@@ -70,7 +70,9 @@ def artists() -> Executor:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"))
+    from msam_bench.executor import leave_with_parent
+
+    return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), leave_with_parent)
 
 
 def train_here(config: RunConfig, root: Path) -> Record:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Ask:
         """The methods that were asked for, those of `all` by name, less those that refuse these data or this fusion."""
         loaded, first = source(data).load(self.seeds[0]), self.seeds[0]
 
+        @cache
         def why(method: str) -> str | None:
             return refusal(self.run(data, method, first, fusion), loaded)
 

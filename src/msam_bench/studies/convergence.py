@@ -50,7 +50,8 @@ def conclude(records: Sequence[Record]) -> Result:
         name = names[str(run.config["method"]["params"]["weight"])]
         groups.setdefault(name, []).append(means([row["squared_gradient"] for row in run.metrics]))
     steps = len(next(iter(groups.values()))[0])
-    theory = slope([math.log(t) / math.sqrt(t) for t in range(1, steps + 1)])
+    bound = [math.log(t) / math.sqrt(t) for t in range(1, steps + 1)]
+    theory = slope(bound)
     rows = [_row(name, own) for name, own in groups.items()]
     said = words([f"{row['method']} {row['slope']:.3f}" for row in rows])
     ends = [f"mean at T = {t}" for t in (FIRST, steps)]
@@ -61,7 +62,6 @@ def conclude(records: Sequence[Record]) -> Result:
         f"{'every method falls at least as fast' if within else 'some method falls more slowly over these steps'}"
         f"{_single_runs(groups, theory)}."
     )
-    bound = [math.log(t) / math.sqrt(t) for t in range(1, steps + 1)]
     return Result(
         "convergence",
         STUDY.question,

@@ -36,6 +36,10 @@ PARTS = ("steps", "interval", "shapley")
 COUNTS = (2, 3, 4, 8, 16, 32)
 TOWERS = 32
 """More towers than this are not built."""
+BFLOAT16: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+"""Whether the processor has it; otherwise torch works it out in software."""
+HEAVY = ("two ResNet-18",)
+"""Where a step takes half a minute in software."""
 HEADER = f"{'':28}{'CPU ms':>10}{'ratio':>8}  {'quartiles':14}{'wall ms':>10}{'peak MiB':>10}"
 
 
@@ -88,6 +92,8 @@ def steps(setting: Setting) -> dict[str, Step]:
     found = {"SGD": plain, "SGD again": plain}
     shared = torch.optim.SGD(bare.parameters(), **peers.SGD)
     for name, make in methods(family).items():
+        if name.endswith("low_precision") and not affordable(setting.family):
+            continue
         method = make()
         own = list(method.parameters())
         optimizer = torch.optim.SGD([*bare.parameters(), *own], **peers.SGD) if own else shared
@@ -101,6 +107,11 @@ def steps(setting: Setting) -> dict[str, Step]:
         "M-SAM to the letter": peers.literal_msam,
     }
     return found | {name: make(model, batch, setting.context) for name, make in others.items()}
+
+
+def affordable(family: str) -> bool:
+    """Whether half precision can be timed here."""
+    return BFLOAT16 or family not in HEAVY
 
 
 def chosen(made: dict[str, Step], names: list[str] | None, first: str) -> dict[str, Step]:
@@ -151,9 +162,12 @@ def settings(names: list[str], full: bool, batch: int | None) -> Iterator[Settin
         yield Setting(name, batch=batch)
         if full:
             yield Setting(name, "early", batch=batch)
-            yield Setting(name, half=True, batch=batch)
             yield Setting(name, compiled=True, batch=batch)
             yield Setting(name, batch=2 * (batch or FAMILIES[name].batch))
+            if affordable(name):
+                yield Setting(name, half=True, batch=batch)
+            else:
+                print(f"Half precision is left out for {name}: this processor has no bfloat16.")
 
 
 def environment() -> dict[str, Any]:

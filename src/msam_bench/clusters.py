@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
+from inspect import signature
 from typing import Any, Protocol, TypeVar
 
 R = TypeVar("R")
@@ -38,6 +39,12 @@ def named(text: str) -> Callable[[int], AbstractContextManager[Executor]]:
         raise ValueError(f"Expected an executor at {text!r}, found: {error}; name package.module:function.") from None
     if not callable(found):
         raise ValueError(f"An executor is named package.module:function, such as {__name__}:dask; found {text!r}.")
+    try:
+        signature(found).bind(1)
+    except TypeError as error:
+        raise ValueError(
+            f"An executor's function takes the number of workers alone, and {text!r} does not: {error}."
+        ) from None
     made: Callable[[int], AbstractContextManager[Executor]] = found
     return made
 

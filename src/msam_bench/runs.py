@@ -180,16 +180,18 @@ def _check_kinds(where: str, found: dict[str, Any], kinds: Mapping[str, type]) -
 
 
 def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]:
-    """The runs in these folders or below them, in the order of their names.
+    """The runs in these folders or below them, each once, in the order of their names.
 
     Raises:
         ValueError: if a place does not exist or a run is damaged.
     """
-    found = []
+    folders: dict[Path, Path] = {}
     for place in places:
         if not place.is_dir():
             raise ValueError(f"Expected a folder of runs at {place}, found none; name one that a comparison made.")
-        found += [read(path.parent) for path in sorted({*place.glob("run.json"), *place.glob("**/run.json")})]
+        for path in sorted({*place.glob("run.json"), *place.glob("**/run.json")}):
+            folders.setdefault(path.parent.resolve(), path.parent)
+    found = [read(folder) for folder in folders.values()]
     return [record for record in found if record.status == status or not status]
 
 

@@ -72,3 +72,9 @@ def test_a_job_that_fails_elsewhere_fails_here() -> None:
 def test_an_executor_that_is_not_there_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=r"package\.module:function"):
         clusters.named(name)
+
+
+@pytest.mark.parametrize("name", ["os:getcwd", "msam_bench.clusters:Waiting"])
+def test_a_function_that_does_not_take_workers_alone_is_said_in_a_sentence(name: str) -> None:
+    with pytest.raises(ValueError, match="takes the number of workers alone, and"):
+        clusters.named(name)

@@ -265,6 +265,8 @@ def test_one_run_a_method_of_the_seed_that_most_have() -> None:
     other = replace(records[3], config={**records[3].config, "hidden": 16})
     with pytest.raises(ValueError, match="share no directions"):
         chosen([records[2], other])
+    with pytest.raises(ValueError, match="msam has two runs of seed 1"):
+        chosen([*records, record("msam", 1)])
 
 
 def test_surfaces_share_directions_and_data(trained: list[runs.Record]) -> None:

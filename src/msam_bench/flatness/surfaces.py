@@ -87,7 +87,7 @@ def chosen(records: Sequence[Record], seed: int | None = None, reference: str = 
         reference: the method that gives the directions their lengths.
 
     Raises:
-        ValueError: if there is no run (of that seed), or runs are of different data or shapes.
+        ValueError: if there is no run (of that seed), two of one method, or runs are of different data or shapes.
     """
     counts: dict[int, int] = {}
     for record in records:
@@ -95,13 +95,15 @@ def chosen(records: Sequence[Record], seed: int | None = None, reference: str = 
     if not counts or (seed is not None and seed not in counts):
         raise ValueError(f"Expected a finished run{'' if seed is None else f' of seed {seed}'}, found none; train one.")
     wanted = min(counts, key=lambda it: (-counts[it], it)) if seed is None else seed
-    found = {record.label: record for record in records if record.seed == wanted}
-    kinds = {
-        tuple(str(one.config[key]) for key in ("data", "fusion", "features", "hidden", "encoders"))
-        for one in found.values()
-    }
+    own = [record for record in records if record.seed == wanted]
+    kinds = {tuple(str(one.config[key]) for key in ("data", "fusion", "features", "hidden", "encoders")) for one in own}
     if len(kinds) > 1:
         raise ValueError("These runs have different data or models, which share no directions; name runs of one kind.")
+    found: dict[str, Record] = {}
+    for record in own:
+        if (other := found.setdefault(record.label, record)) is not record:
+            both = f"{other.folder.name} and {record.folder.name}"
+            raise ValueError(f"{record.label} has two runs of seed {wanted}, {both}; name the folders of one each.")
     return sorted(found.values(), key=lambda record: record.label != reference)
 
 

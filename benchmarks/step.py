@@ -93,6 +93,7 @@ def steps(setting: Setting) -> dict[str, Step]:
     shared = torch.optim.SGD(bare.parameters(), **peers.SGD)
     for name, make in methods(family).items():
         if name.endswith("low_precision") and not affordable(setting.family):
+            print(f"{name} is left out: this processor has no bfloat16.")
             continue
         method = make()
         own = list(method.parameters())

@@ -172,5 +172,5 @@ class OGMGE(OGM):
 
     def modulated(self, gradient: Tensor, factor: Tensor) -> Tensor:
         """The scaled gradient and noise of its former size."""
-        noise = torch.empty_like(gradient).normal_(generator=self._generator)
+        noise = torch.empty_like(gradient, memory_format=torch.contiguous_format).normal_(generator=self._generator)
         return super().modulated(gradient, factor) + noise * gradient.std(correction=min(1, gradient.numel() - 1))

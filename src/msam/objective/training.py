@@ -73,7 +73,8 @@ class Training(Looking):
 
         The graph is kept, so that several losses of one pass can be asked one after the other; sparse gradients (of
         embeddings) come as dense ones, which can be combined with any other. The user's loss scale is
-        applied on the way, against underflow in half precision, and taken out of the result.
+        applied on the way, against underflow in half precision, and taken out of the result. What is returned is not to
+        be changed in place: two weights may share one tensor.
 
         Args:
             loss: 0-d, built from a pass with its graph.
@@ -87,9 +88,9 @@ class Training(Looking):
             found: Sequence[Tensor | None] = torch.autograd.grad(
                 loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
             )
-        reached = {weight: dense(g) / scale for weight, g in zip(weights, found, strict=True) if g is not None}
-        pairs = zip(weights, found, strict=True)
-        self._sparse |= {weight: g.sparse_dim() for weight, g in pairs if g is not None and g.is_sparse}
+        given = [(weight, g) for weight, g in zip(weights, found, strict=True) if g is not None]
+        self._sparse |= {weight: g.sparse_dim() for weight, g in given if g.is_sparse}
+        reached = {weight: dense(g) / scale if isinstance(scale, Tensor) else dense(g) for weight, g in given}
         self._count_gradients(reached)
         return reached
 

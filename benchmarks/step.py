@@ -192,7 +192,7 @@ def _lines(path: str) -> list[str]:
 def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--full", action="store_true", help="all models and settings; an hour")
+    parser.add_argument("--full", action="store_true", help="all models and settings; more than an hour")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), help="which models")
     parser.add_argument("--only", nargs="+", help="which steps, by the names in the table")
     parser.add_argument("--unit", default="SGD", help="the step that ratios are to, by its name in the table")

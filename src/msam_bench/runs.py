@@ -189,7 +189,7 @@ def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]
     for place in places:
         if not place.is_dir():
             raise ValueError(f"Expected a folder of runs at {place}, found none; name one that a comparison made.")
-        for path in sorted({*place.glob("run.json"), *place.glob("**/run.json")}):
+        for path in sorted(place.glob("**/run.json")):
             folders.setdefault(path.parent.resolve(), path.parent)
     found = [read(folder) for folder in folders.values()]
     return [record for record in found if record.status == status or not status]

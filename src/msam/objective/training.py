@@ -105,7 +105,7 @@ class Training(Looking):
             self._backward(_Deposit.apply(found, *gradients))  # type: ignore[no-untyped-call]
 
     def scale(self) -> Tensor | float:
-        """What the user's `backward` multiplies gradients by, measured on a loss of one."""
+        """What the user's `backward` multiplies gradients by, measured on a loss of one; the float 1 if nothing."""
         if self._backward is Tensor.backward:
             return 1.0
         one = torch.ones((), device=self.device, requires_grad=True)

@@ -52,7 +52,8 @@ def conclude(records: Sequence[Record]) -> Result:
     steps = len(next(iter(groups.values()))[0])
     bound = [math.log(t) / math.sqrt(t) for t in range(1, steps + 1)]
     theory = slope(bound)
-    rows = [_row(name, own) for name, own in groups.items()]
+    slopes = {name: [slope(run) for run in own] for name, own in groups.items()}
+    rows = [_row(name, own, slopes[name]) for name, own in groups.items()]
     said = words([f"{row['method']} {row['slope']:.3f}" for row in rows])
     ends = [f"mean at T = {t}" for t in (FIRST, steps)]
     within = all(row["slope"] <= theory for row in rows)
@@ -60,7 +61,7 @@ def conclude(records: Sequence[Record]) -> Result:
         f"On a log-log scale the mean squared gradient norm falls with slope {said} from step {FIRST} to {steps}; "
         f"log T / sqrt T falls with {theory:.3f} there. The bound is {'kept' if within else 'not reached'}: "
         f"{'every method falls at least as fast' if within else 'some method falls more slowly over these steps'}"
-        f"{_single_runs(groups, theory)}."
+        f"{_single_runs(slopes, theory)}."
     )
     return Result(
         "convergence",
@@ -86,10 +87,10 @@ _CAPTION = (
 )
 
 
-def _single_runs(groups: dict[str, list[list[float]]], theory: float) -> str:
+def _single_runs(slopes: dict[str, list[float]], theory: float) -> str:
     """Which single runs fall more slowly than the bound, where the mean over seeds hides them."""
-    slow = {name: sum(slope(run) > theory for run in runs) for name, runs in groups.items()}
-    said = [f"{name} in {count} of {len(groups[name])}" for name, count in slow.items() if count]
+    slow = {name: sum(one > theory for one in own) for name, own in slopes.items()}
+    said = [f"{name} in {count} of {len(slopes[name])}" for name, count in slow.items() if count]
     return f" in the mean; single runs fall more slowly ({words(said)})" if said else ""
 
 
@@ -106,8 +107,8 @@ def slope(values: Sequence[float], first: int = FIRST) -> float:
     return float(np.polyfit(np.log(t), np.log(values[first - 1 :]), 1)[0])
 
 
-def _row(name: str, runs: Sequence[Sequence[float]]) -> dict[str, Any]:
-    found = summarise(slope(run) for run in runs)
+def _row(name: str, runs: Sequence[Sequence[float]], slopes: Sequence[float]) -> dict[str, Any]:
+    found = summarise(slopes)
     return {
         "method": name,
         "n": found.n,

@@ -19,9 +19,9 @@ from statistics import median
 
 import torch
 
-from msam_bench import fit
-from msam_bench.config import RunConfig, resolve
-from msam_bench.ranks import Ranks
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.runs import fit
+from msam_bench.training.distributed import Ranks
 
 
 def bare(config: RunConfig, folder: Path, looks: bool) -> None:

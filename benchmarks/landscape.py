@@ -35,7 +35,7 @@ from msam.sharpness import (
     top_eigenvalues,
     trace,
 )
-from msam_bench.backbones.resnet import ResNet18
+from msam_bench.encoders.resnet import ResNet18
 
 BLOCKS = ("image", "audio", "fusion")
 

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from msam_bench.data import Modality, Split
-from msam_bench.data.building import Sample, build
-from msam_bench.data.manifest import Header
-from msam_bench.data.store import opened
+from msam_bench.data.store.building import Sample, build
+from msam_bench.data.store.manifest import Header
+from msam_bench.data.store.prepared import opened
 
 SHAPES = {"sound": (1, 257, 188), "face": (3, 3, 64, 64)}
 DTYPES = {"sound": "float16", "face": "uint8"}

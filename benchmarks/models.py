@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from msam import EarlyFusion, FusionModel, LateFusion
-from msam_bench.backbones import encoder
 from msam_bench.data.modality import Modality
+from msam_bench.encoders import encoder
 
 CLASSES = 6
 

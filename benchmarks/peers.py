@@ -16,7 +16,7 @@ from pytorch_optimizer import SAM as PackagedSAM
 from torch import Tensor, nn
 
 from msam.attribution import exact
-from msam_bench.overhead import Step
+from msam_bench.studies.instruments.step_costs import Step
 
 SGD = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
 RHO = 0.05

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from models import CLASSES, FAMILIES, Family, mlps, towers
 
 from msam import AGM, CGGM, MASAM, MSAM, OGMGE, SAM, Joint, Method, MMPareto, Objective, Shapley
-from msam_bench.overhead import Cost, Step, measure, training_step
+from msam_bench.studies.instruments.step_costs import Cost, Step, measure, training_step
 
 EVERY = 6
 """How often the cheap form of M-SAM makes its second pass."""

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-EMBEDDED = Path(__file__).resolve().parents[1] / "src" / "msam_bench" / "data" / "embedded"
+EMBEDDED = Path(__file__).resolve().parents[1] / "src" / "msam_bench" / "data" / "sets" / "embedded"
 Arrays = dict[str, NDArray[Any]]
 
 

@@ -2,14 +2,14 @@
 
     python scripts/tune.py --data digits6 --fusion late --seeds 3 --finalists 2
 
-What is tried stands in `src/msam_bench/tuning/space.toml`. The learning rate is chosen for joint training and kept for
+What is tried stands in `src/msam_bench/config/search_space.toml`. The learning rate is chosen for joint training and kept for
 every method that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a method are
 trained at the first tuning seed, and the best of them, as many as `--finalists`, at the others too; the best of these
 by the mean over all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials`
 takes every other.
 Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test split is not looked
 at. Runs that are there already are found again. Writes every trial to `docs/results/tuning-DATA-FUSION.csv` and prints
-what belongs into `src/msam_bench/defaults/DATA.toml`.
+what belongs into `src/msam_bench/config/defaults/DATA.toml`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from msam_bench.choosing import choose, refusal
-from msam_bench.config import OptimizerConfig, RunConfig, resolve
+from msam_bench.config.run import OptimizerConfig, RunConfig, resolve
+from msam_bench.config.search_space import listed
 from msam_bench.data import source
-from msam_bench.executor import processes, train
-from msam_bench.runs import Record
-from msam_bench.tuning.space import listed
+from msam_bench.runs.choice import choose, refusal
+from msam_bench.runs.executor import processes, train
+from msam_bench.runs.record import Record
 
 FIRST_SEED = 1000
 Row = dict[str, Any]

@@ -14,8 +14,8 @@ import pytest
 
 from clips import tone, write_jpg, write_video, write_wav
 from msam_bench.data import source
-from msam_bench.data.manifest import Manifest, verify
-from msam_bench.data.store import Prepared, opened
+from msam_bench.data.store.manifest import Manifest, verify
+from msam_bench.data.store.prepared import Prepared, opened
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)]
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")

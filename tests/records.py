@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msam_bench.config import RunConfig
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from msam_bench.data import Modality, source
-from msam_bench.data.building import Sample, build
-from msam_bench.data.manifest import Header
-from msam_bench.data.official import Official, Preparation
+from msam_bench.data.sets.official import Official, Preparation
+from msam_bench.data.store.building import Sample, build
+from msam_bench.data.store.manifest import Header
 
 
 def copied(folder: Path, views: tuple[str, ...] = ("fou", "mor"), dtype: str = "float32") -> Path:

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 import official
-from msam_bench import executor, report
 from msam_bench.cli import main
-from msam_bench.data import ave, building, cremad
+from msam_bench.data.sets.ave import source as ave
+from msam_bench.data.sets.cremad import source as cremad
+from msam_bench.data.store import building
+from msam_bench.reporting import report
+from msam_bench.runs import executor
 
 FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "avmnist": ("bytes", official.avmnist),

@@ -161,7 +161,7 @@ def lightning(case: Case, rank: int, ranks: int) -> Weights:
     from lightning.pytorch import Trainer
     from lightning.pytorch.plugins import MixedPrecision
 
-    from msam.lightning import MethodModule
+    from msam.integrations.lightning import MethodModule
 
     half = {"bf16": lambda: MixedPrecision("bf16-mixed", "cpu")}
     half["fp16"] = lambda: MixedPrecision("16-mixed", "cpu", scaler_of(case))
@@ -189,7 +189,7 @@ def accelerate(case: Case, rank: int, ranks: int) -> Weights:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    from msam.accelerate import bound
+    from msam.integrations.accelerate import bound
 
     AcceleratorState._reset_state(reset_partial_state=True)
     half = {"bf16": "bf16", "fp16": "fp16"}.get(case.precision, "no")
@@ -211,7 +211,7 @@ def transformers(case: Case, rank: int, ranks: int) -> Weights:
     from accelerate.state import AcceleratorState
     from transformers import TrainingArguments
 
-    from msam.transformers import MethodTrainer
+    from msam.integrations.transformers import MethodTrainer
 
     class Ordered(MethodTrainer):
         def get_train_dataloader(self) -> DataLoader[Any]:

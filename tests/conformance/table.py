@@ -34,9 +34,9 @@ REFUSALS = {
 NAMES = {
     "torch": "raw torch",
     "fabric": "Fabric",
-    "lightning": "`msam.lightning`",
-    "accelerate": "`msam.accelerate`",
-    "transformers": "`msam.transformers`",
+    "lightning": "`msam.integrations.lightning`",
+    "accelerate": "`msam.integrations.accelerate`",
+    "transformers": "`msam.integrations.transformers`",
 }
 
 

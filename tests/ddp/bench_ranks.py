@@ -20,10 +20,10 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from msam import Outcome
-from msam_bench import fit
 from msam_bench.cli import main as command
-from msam_bench.config import RunConfig, resolve
-from msam_bench.epoch import Epoch
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.runs import fit
+from msam_bench.training.epoch import Epoch
 
 METHODS = ("joint", "msam", "msam-encoder", "mmpareto")
 CASES = [(method, "late") for method in METHODS] + [("joint", "early"), ("msam", "early")]

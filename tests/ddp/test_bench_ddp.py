@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ddp.bench_ranks import CASES, EPOCHS, RESUMED, STOP, Stop, config, stopping
-from msam_bench import fit, runs
+from msam_bench.runs import fit
+from msam_bench.runs import record as runs
 
 pytestmark = pytest.mark.ddp
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from msam_bench import fit
-from msam_bench.config import RunConfig, resolve
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.runs import fit
 
 
 def config() -> RunConfig:

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench import executor, fit, runs
 from msam_bench.cli import main
-from msam_bench.config import RunConfig, resolve
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.runs import executor, fit
+from msam_bench.runs import record as runs
 
 pytestmark = pytest.mark.timeout(900)  # on a busy machine; a minute or two on one that is not
 

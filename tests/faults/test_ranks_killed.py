@@ -14,7 +14,7 @@ import pytest
 
 from faults.ranks import config
 from faults.test_kills import KILLS, outcome
-from msam_bench import runs
+from msam_bench.runs import record as runs
 
 pytestmark = [
     pytest.mark.slow,

@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench import checkpoint, files, fit, runs
+from msam_bench import files
 from msam_bench.cli import main
-from msam_bench.config import RunConfig, resolve
-from msam_bench.reporting.charts.drawing import span
-from msam_bench.restore import restored
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.reporting.figures.drawing import span
+from msam_bench.runs import fit
+from msam_bench.runs import record as runs
+from msam_bench.runs.restore import restored
+from msam_bench.training import checkpoint
 
 TINY = ["--data", "digits6", "--epochs", "2", "--batch-size", "100", "--features", "4", "--hidden", "4"]
 

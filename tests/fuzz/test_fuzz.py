@@ -21,16 +21,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msam_bench import checkpoint, fit
-from msam_bench.catalogue import METHODS, build
 from msam_bench.cli import jobs, main
-from msam_bench.config import RunConfig, parse_method, resolve, validated
+from msam_bench.config.run import RunConfig, parse_method, resolve, validated
 from msam_bench.data import Modality
-from msam_bench.data.building import Sample
-from msam_bench.data.building import build as build_store
-from msam_bench.data.manifest import NAME, Header, sha256
-from msam_bench.data.store import opened
+from msam_bench.data.store.building import Sample
+from msam_bench.data.store.building import build as build_store
+from msam_bench.data.store.manifest import NAME, Header, sha256
+from msam_bench.data.store.prepared import opened
+from msam_bench.registry import METHODS, build
 from msam_bench.reporting import pictures
+from msam_bench.runs import fit
+from msam_bench.training import checkpoint
 from zoo import same
 
 TIMES = float(os.environ.get("MSAM_FUZZ", "1"))

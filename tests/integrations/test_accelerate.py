@@ -1,4 +1,4 @@
-"""`msam.accelerate` beyond the conformance trajectories: what a saved state holds, and what is refused."""
+"""`msam.integrations.accelerate` beyond the conformance trajectories: what a saved state holds, and what is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if accelerate:
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedType
 
-    from msam.accelerate import bound
+    from msam.integrations.accelerate import bound
 
 
 def accelerator(**options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`msam.lightning` beyond the conformance trajectories: schedules, records, resuming, sets after an epoch, refusals."""
+"""`msam.integrations.lightning` beyond the conformance trajectories: schedules, records, resuming, sets after an epoch, refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo import CLASSES, NAMES, batch, model, same
 
 lightning = pytest.importorskip("lightning.pytorch")
 if lightning:
-    from msam.lightning import ByMethod, MethodModule
+    from msam.integrations.lightning import ByMethod, MethodModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on loaders, loggers and workers
 

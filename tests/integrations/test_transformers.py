@@ -1,4 +1,4 @@
-"""`msam.transformers` beyond the conformance trajectories: keyword tensors, resuming, its optimizer, refusals."""
+"""`msam.integrations.transformers` beyond the conformance trajectories: keyword tensors, resuming, its optimizer, refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo import same
 
 transformers = pytest.importorskip("transformers")
 if transformers:
-    from msam.transformers import MethodMixin, MethodTrainer
+    from msam.integrations.transformers import MethodMixin, MethodTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the Trainer's advice on pinned memory and the like
 

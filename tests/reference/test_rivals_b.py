@@ -26,9 +26,9 @@ from msam import (
     Objective,
     ReconBoost,
 )
+from msam.batches import averaged
 from msam.methods.pmr import prototype_log_probability, prototype_losses
 from msam.methods.reconboost import additive_parts
-from msam.sets import averaged
 from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same, state, teachers
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])

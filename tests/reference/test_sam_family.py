@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import ASAM, GNP, MSAM, SAM, Joint, Objective, Shapley
-from msam.ascent import steepest
-from msam.interventions import Aside, perturbed
+from msam.model_state import Aside, perturbed
+from msam.perturbation import steepest
 from zoo import Opaque, Unfusable, batch, close, gradients, model, run
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
@@ -114,7 +114,7 @@ def test_sam_and_asam_equal_the_commonly_copied_optimizer(kind: str, fusion: str
 
 
 def test_asam_ball_has_its_radius_in_the_scaled_space() -> None:
-    from msam.ascent import scaled_ball
+    from msam.perturbation import scaled_ball
 
     weights, grads = [torch.tensor([2.0, -0.5]), torch.tensor([3.0])], [torch.tensor([1.0, 4.0]), torch.tensor([-2.0])]
     epsilon = scaled_ball(weights, grads, rho=0.7, eta=0.01)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import zoo
 from msam import FusionModel, LateFusion, Objective
-from msam.ascent import ball, scaled_ball
 from msam.coalition import ABSENT
+from msam.perturbation import ball, scaled_ball
 from msam.sharpness import (
     Landscape,
     average_sharpness,

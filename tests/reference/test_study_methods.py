@@ -13,9 +13,9 @@ from torch import nn
 from msam import MSAM, SAM, Joint, Objective, Shapley, shapley
 from msam.attribution import NORMALIZATIONS
 from msam_bench.studies.controls import GradientShare, MeanShare, ShuffledShare, gradient_norms, shares
-from msam_bench.studies.probes.decaying import Decaying
-from msam_bench.studies.probes.estimators import Estimators
-from msam_bench.studies.probes.normalizations import Normalizations
+from msam_bench.studies.instruments.decaying import Decaying
+from msam_bench.studies.instruments.estimators import Estimators
+from msam_bench.studies.instruments.normalizations import Normalizations
 from zoo import NAMES, batch, close, gradients, model, run, same
 
 FUSIONS = pytest.mark.parametrize("fusion", ["late", "early"])

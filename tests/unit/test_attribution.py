@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import msam.objective.looking
+import msam.objective.evaluation
 from msam import Contributions, FusionModel, Objective, Shapley, shapley
 from msam.attribution import (
     Design,
@@ -638,7 +638,7 @@ def test_coalitions_in_pieces_equal_coalitions_at_once(monkeypatch: pytest.Monke
     objective, (inputs, _) = Objective(model(3, "early"), F.cross_entropy), batch(3)
     whole = objective.coalition_logits(inputs, lattice(3), "mean-feature")
     for rows in (1, 24, 40):
-        monkeypatch.setattr(msam.objective.looking, "_ROWS", rows)
+        monkeypatch.setattr(msam.objective.evaluation, "_ROWS", rows)
         pieces = objective.coalition_logits(inputs, lattice(3), "mean-feature")
         torch.testing.assert_close(pieces, whole, rtol=0, atol=TIGHT)  # a product of another size may round otherwise
 

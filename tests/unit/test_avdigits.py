@@ -15,10 +15,10 @@ from PIL import Image
 
 import official
 from clips import write_wav
-from msam_bench.data.avdigits_mnist import mnist
-from msam_bench.data.avdigits_parts import built
-from msam_bench.data.avdigits_ready import ready
-from msam_bench.data.avdigits_sounds import recordings
+from msam_bench.data.sets.avdigits.mnist import mnist
+from msam_bench.data.sets.avdigits.parts import built
+from msam_bench.data.sets.avdigits.ready import ready
+from msam_bench.data.sets.avdigits.sounds import recordings
 from official import prepared, refused
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_spectrograms_are_used_about_equally_often(tmp_path: Path) -> None:
 
 
 def test_the_noise_is_twelve_decibels_louder(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from msam_bench.data import avdigits_sounds
+    from msam_bench.data.sets.avdigits import sounds as avdigits_sounds
 
     seen = []
     monkeypatch.setattr(

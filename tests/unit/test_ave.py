@@ -14,8 +14,8 @@ import torch
 
 import official
 from msam_bench.data import source
-from msam_bench.data.ave import CATEGORIES, listed
-from msam_bench.data.ave_segments import class_names
+from msam_bench.data.sets.ave.segments import class_names
+from msam_bench.data.sets.ave.source import CATEGORIES, listed
 from official import COLOURS, EVENTS, ids_of, prepared, refused
 
 

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from msam_bench.backbones import BY_KIND, ENCODERS, encoder
-from msam_bench.backbones.convolutions import Convolutions
-from msam_bench.backbones.resnet import ResNet18
-from msam_bench.backbones.transformer import Transformer, present
-from msam_bench.backbones.weights import load, sha256
-from msam_bench.config import resolve, validated
+from msam_bench.config.run import resolve, validated
 from msam_bench.data.modality import KINDS, Modality
+from msam_bench.encoders import BY_KIND, ENCODERS, encoder
+from msam_bench.encoders.convolutions import Convolutions
+from msam_bench.encoders.resnet import ResNet18
+from msam_bench.encoders.transformer import Transformer, present
+from msam_bench.encoders.weights import load, sha256
 
 LOOKS = {
     "vector": Modality("vector", (7,)),

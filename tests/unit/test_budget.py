@@ -9,10 +9,10 @@ import pytest
 import torch.nn.functional as F
 
 from msam import SAM
-from msam_bench import fit
-from msam_bench.budget import Budget, Cost, part_of_rate
-from msam_bench.config import OptimizerConfig, RunConfig, resolve
+from msam_bench.config.run import OptimizerConfig, RunConfig, resolve
 from msam_bench.reporting.table import PASSES
+from msam_bench.runs import fit
+from msam_bench.training.budget import Budget, Cost, part_of_rate
 from zoo import batch, model
 
 BATCHES = 4  # 200 samples, 64 a batch

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench import checkpoint
 from msam_bench.files import write_whole
+from msam_bench.training import checkpoint
 from zoo import model, same
 
 STATE: dict[str, Any] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from msam_bench.catalogue import CONTROLS, EXTENSIONS, METHODS
-from msam_bench.choosing import choose, refusal
-from msam_bench.config import resolve
+from msam_bench.config.run import resolve
 from msam_bench.data import source
+from msam_bench.registry import CONTROLS, EXTENSIONS, METHODS
+from msam_bench.runs.choice import choose, refusal
 
 
 def refusals(data: str, fusion: str) -> dict[str, str | None]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench import clusters, fit
 from msam_bench.cli import main
-from msam_bench.config import resolve
-from msam_bench.executor import train_all
+from msam_bench.config.run import resolve
+from msam_bench.runs import clusters, fit
+from msam_bench.runs.executor import train_all
 
 CONFIG = resolve("smartwatch", "late", "sam", epochs=1, batch_size=512)
 
@@ -23,7 +23,7 @@ CONFIG = resolve("smartwatch", "late", "sam", epochs=1, batch_size=512)
 def test_a_run_elsewhere_is_the_one_trained_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     pytest.importorskip("distributed" if kind == "dask" else kind)
     monkeypatch.chdir(tmp_path)
-    with clusters.named(f"msam_bench.clusters:{kind}")(1) as executor:
+    with clusters.named(f"msam_bench.runs.clusters:{kind}")(1) as executor:
         (record,) = train_all([CONFIG], tmp_path / "there", executor)
     assert record.folder.parent == tmp_path / "there"
     assert record.summary == fit.run(CONFIG, tmp_path / "here").summary
@@ -41,7 +41,7 @@ def test_the_command_takes_an_executor_of_ones_own(tmp_path: Path, monkeypatch: 
     places = ["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "report")]
     for name, code in (("absent", 2), ("threads", 0)):
         with pytest.raises(SystemExit) as left:
-            main(["compare", *settings, *places, "--workers", "2", "--executor", f"msam_bench.clusters:{name}"])
+            main(["compare", *settings, *places, "--workers", "2", "--executor", f"msam_bench.runs.clusters:{name}"])
         assert left.value.code == code
     assert len([*(tmp_path / "runs").glob("*/run.json")]) == 2
 
@@ -52,8 +52,8 @@ def test_every_verb_that_trains_many_runs_takes_an_executor(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        main([*verb, "--executor", "msam_bench.clusters:absent"])
-    assert "Expected an executor at 'msam_bench.clusters:absent'" in capsys.readouterr().err
+        main([*verb, "--executor", "msam_bench.runs.clusters:absent"])
+    assert "Expected an executor at 'msam_bench.runs.clusters:absent'" in capsys.readouterr().err
 
 
 class Asked:
@@ -68,13 +68,15 @@ def test_a_job_that_fails_elsewhere_fails_here() -> None:
         assert isinstance(executor.submit(print).exception(), KeyError)
 
 
-@pytest.mark.parametrize("name", ["dask", "msam_bench.clusters:", "no.such:thing", "msam_bench.clusters:absent"])
+@pytest.mark.parametrize(
+    "name", ["dask", "msam_bench.runs.clusters:", "no.such:thing", "msam_bench.runs.clusters:absent"]
+)
 def test_an_executor_that_is_not_there_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=r"package\.module:function"):
         clusters.named(name)
 
 
-@pytest.mark.parametrize("name", ["os:getcwd", "msam_bench.clusters:Waiting"])
+@pytest.mark.parametrize("name", ["os:getcwd", "msam_bench.runs.clusters:Waiting"])
 def test_a_function_that_does_not_take_workers_alone_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match="takes the number of workers alone, and"):
         clusters.named(name)

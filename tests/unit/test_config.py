@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from msam import MSAM, Method
-from msam_bench.catalogue import METHODS, build
-from msam_bench.config import MethodConfig, RunConfig, parse_method, resolve, tuned, validated
+from msam_bench.config.run import MethodConfig, RunConfig, parse_method, resolve, tuned, validated
+from msam_bench.registry import METHODS, build
 
 WIDTHS = {"fou": 8, "fac": 8}
 

@@ -17,11 +17,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from msam_bench.data import SPLITS, Dataset, Source, Split, digits6, registered, smartwatch, source
+from msam_bench.data import SPLITS, Dataset, Source, Split, registered, source
 from msam_bench.data.modality import Modality
-from msam_bench.data.regrouped import parted
-from msam_bench.data.splitting import standardised
-from msam_bench.data.stored import Stored
+from msam_bench.data.sets import digits6, smartwatch
+from msam_bench.data.sets.regrouped import parted
+from msam_bench.data.splits_to_tensors import standardised
+from msam_bench.data.store.checked_file import Stored
 
 NAMES = ("digits6", "smartwatch")
 FILES = {"digits6": digits6.FILE, "smartwatch": smartwatch.FILE}

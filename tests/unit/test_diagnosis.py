@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from msam_bench import fit
-from msam_bench.choosing import refusal
+from msam_bench.analysis.probing import PENALTIES, accuracy, explained, probe, ridge, standardised
+from msam_bench.analysis.statistics import Comparison
 from msam_bench.cli import main
-from msam_bench.config import resolve
+from msam_bench.config.run import resolve
 from msam_bench.data import source
-from msam_bench.data.building import build
 from msam_bench.data.importing import Asked, planned
-from msam_bench.probing import PENALTIES, accuracy, explained, probe, ridge, standardised
-from msam_bench.statistics import Comparison
+from msam_bench.data.store.building import build
+from msam_bench.reporting.study_page import markdown
+from msam_bench.runs import fit
+from msam_bench.runs.choice import refusal
 from msam_bench.studies import Ask, diagnosis
 from msam_bench.studies.advice import advice
 from msam_bench.studies.evidence import Evidence, evidence
 from msam_bench.studies.looking import Look, looked_at
-from msam_bench.studies.page import markdown
 from records import Fake, fake
 
 # ---- probes ---------------------------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench import checkpoint, fit, runs
-from msam_bench.config import RunConfig, resolve
+from msam_bench.config.run import RunConfig, resolve
 from msam_bench.data import source
-from msam_bench.executor import train_all
+from msam_bench.runs import fit
+from msam_bench.runs import record as runs
+from msam_bench.runs.executor import train_all
+from msam_bench.training import checkpoint
 from zoo import same
 
 SHORT = {"epochs": 3, "batch_size": 64}

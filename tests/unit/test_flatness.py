@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench import fit, runs
+from msam_bench.analysis.flatness.comparison import Study, compare, rows
+from msam_bench.analysis.flatness.matching import losses, matched
+from msam_bench.analysis.flatness.measurement import ALONE, JOINT, Measurement, batches, measured
+from msam_bench.analysis.flatness.measures import MEASURES, SCORE, TAU, Plan
+from msam_bench.analysis.flatness.surfaces import Grid, Sheet, chosen, surfaces, table
+from msam_bench.analysis.flatness.trajectories import trajectories
 from msam_bench.cli import main
-from msam_bench.config import resolve
-from msam_bench.flatness import contours, curves, ink, page, ratios, relief
-from msam_bench.flatness.matching import losses, matched
-from msam_bench.flatness.measures import MEASURES, SCORE, TAU, Plan
-from msam_bench.flatness.measuring import ALONE, JOINT, Measurement, batches, measured
-from msam_bench.flatness.study import Study, compare, rows
-from msam_bench.flatness.surfaces import Grid, Sheet, chosen, surfaces, table
-from msam_bench.flatness.trajectories import trajectories
-from msam_bench.flatness.wording import answer, correlations, details
-from msam_bench.restore import restored
+from msam_bench.config.run import resolve
+from msam_bench.reporting.flatness import contours, curves, ink, page, ratios, relief
+from msam_bench.reporting.flatness.wording import answer, correlations, details
+from msam_bench.runs import fit
+from msam_bench.runs import record as runs
+from msam_bench.runs.restore import restored
 
 SMALL = Plan(samples=24, steps=2, pairs=2, products=6)
 SETTINGS: dict[str, Any] = {"epochs": 2, "hidden": 8, "features": 8, "batch_size": 256, "snapshots": 1}
@@ -106,7 +107,7 @@ def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.Record], 
     ],
 )
 def test_damaged_measurements_are_made_again(trained: list[runs.Record], monkeypatch: Any, damage: Any) -> None:
-    monkeypatch.setattr("msam_bench.flatness.measuring._sites", lambda *_: [])  # scores are enough, and fast
+    monkeypatch.setattr("msam_bench.analysis.flatness.measurement._sites", lambda *_: [])  # scores are enough, and fast
     path = trained[0].folder / "flatness.json"
     first = measured(trained[0], replace(SMALL, seed=5))
     whole = path.read_text()
@@ -143,7 +144,7 @@ def test_snapshots_are_measured_as_their_epochs_were(trained: list[runs.Record])
 
 def test_runs_are_met_where_their_losses_are_nearest(trained: list[runs.Record], monkeypatch: Any) -> None:
     told = {"joint": {0: 2.0, 1: 0.5, 2: 0.1}, "msam": {0: 2.0, 1: 1.0, 2: 0.4}}
-    monkeypatch.setattr("msam_bench.flatness.matching.losses", lambda record, plan: told[record.label])
+    monkeypatch.setattr("msam_bench.analysis.flatness.matching.losses", lambda record, plan: told[record.label])
     with ThreadPoolExecutor(1) as executor:
         found = matched(trained, SMALL, executor)
     assert {folder.name.split("-")[2]: epoch for folder, epoch in found.items()} == {"joint": 1, "msam": 2}

@@ -14,10 +14,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from clips import tone, write_video, write_wav
-from msam_bench.data.building import build
 from msam_bench.data.importing import Asked, Imported, planned, texts
 from msam_bench.data.importing.layouts import laid_out
-from msam_bench.data.store import Prepared, opened
+from msam_bench.data.store.building import build
+from msam_bench.data.store.prepared import Prepared, opened
 
 COUNT = 30
 LABELS = [("cat", "dog", "owl")[row % 3] for row in range(COUNT)]

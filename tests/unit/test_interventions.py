@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam.interventions import (
+from msam.model_state import (
     Aside,
     captured,
     evaluation,

@@ -15,7 +15,7 @@ import torch
 import official
 from clips import POINTER, write_wav
 from msam_bench.data import source
-from msam_bench.data.cremad_splits import clips, drawn, listed, with_validation
+from msam_bench.data.sets.cremad.splits import clips, drawn, listed, with_validation
 from official import ids_of, prepared, refused
 
 # ------------------------------------------------------------------------------------------------------------ AV-MNIST
@@ -42,7 +42,7 @@ def test_avmnist_has_the_arrays_rows(digits: Path, tmp_path: Path, split: str, s
 
 
 def test_avmnist_of_the_published_size_has_the_published_splits() -> None:
-    from msam_bench.data.avmnist import _rows
+    from msam_bench.data.sets.avmnist import _rows
 
     sizes = {name: len(rows) for name, (_, rows) in _rows("multibench", 60_000, 10_000).items()}
     assert sizes == source("avmnist").sizes() == {"train": 55_000, "valid": 5_000, "test": 10_000}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import MSAM, SAM, FusionModel, Joint, LateFusion, Method
-from msam_bench.overhead import measure, peak, timed, training_step
+from msam_bench.studies.instruments.step_costs import measure, peak, timed, training_step
 
 MIB = 2**20
 

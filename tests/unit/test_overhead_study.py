@@ -10,13 +10,13 @@ import torch
 
 from msam import MSAM, Objective
 from msam_bench.cli import main
-from msam_bench.config import resolve
+from msam_bench.config.run import resolve
 from msam_bench.data import source
-from msam_bench.overhead import Cost
-from msam_bench.restore import model_of
-from msam_bench.scoring import scoring
+from msam_bench.runs.restore import model_of
+from msam_bench.studies.instruments.step_costs import Cost
+from msam_bench.studies.instruments.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting, Unvalued, repeated
 from msam_bench.studies.overhead import conclude, plan
-from msam_bench.studies.probes.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting, Unvalued, repeated
+from msam_bench.training.metrics import scoring
 
 
 def found(setting: Setting, added: float, again: float = 1.0) -> Measured:

@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
 
 ENGINES = {
-    "msam.lightning": {"lightning", "lightning_fabric"},
-    "msam.accelerate": {"accelerate"},
-    "msam.transformers": {"transformers"},
+    "msam.integrations.lightning": {"lightning", "lightning_fabric"},
+    "msam.integrations.accelerate": {"accelerate"},
+    "msam.integrations.transformers": {"transformers"},
 }
-TALKERS = ("msam_bench.fit", "msam_bench.cli", "msam_bench.__main__")
+TALKERS = ("msam_bench.runs.fit", "msam_bench.cli", "msam_bench.__main__")
 LONGEST_BODY = 40
 
 
@@ -190,18 +190,18 @@ _CHANGERS = {"train", "eval", "zero_grad", "requires_grad_"}
 _RANDOM_STATE = {"set_rng_state", "set_rng_state_all", "fork_rng", "setstate", "set_state"}
 
 
-def only_interventions_change_a_model(module: Module) -> Iterator[tuple[int, str]]:
-    """In `msam`, only `interventions.py` changes gradients, weights, flags, buffers, hooks or random state.
+def only_model_state_changes_a_model(module: Module) -> Iterator[tuple[int, str]]:
+    """In `msam`, only `model_state.py` changes gradients, weights, flags, buffers, hooks or random state.
 
     An integration may hand a call on to its engine: a Trainer's `super().train()` is no model's.
     """
-    if not in_library(module) or module.name == "msam.interventions":
+    if not in_library(module) or module.name == "msam.model_state":
         return
     for node in module.nodes:
         if module.name in ENGINES and isinstance(node, ast.Call) and ast.unparse(node.func) == "super().train":
             continue
         for what in (*_written(node), *_changed(node)):
-            yield node.lineno, f"{what}; only interventions.py changes a model"  # type: ignore[attr-defined]
+            yield node.lineno, f"{what}; only model_state.py changes a model"  # type: ignore[attr-defined]
 
 
 def _written(node: ast.AST) -> Iterator[str]:
@@ -348,7 +348,7 @@ RULES: list[Rule] = [
     library_needs_torch_only,
     integrations_stand_apart,
     methods_do_not_import_each_other,
-    only_interventions_change_a_model,
+    only_model_state_changes_a_model,
     only_the_objective_differentiates,
     only_the_objective_calls_the_model,
     only_the_bench_front_seeds,
@@ -395,12 +395,14 @@ def test_sources_have_no_import_cycle(sources: list[Module]) -> None:
 
 
 def test_all_sources_are_seen(sources: list[Module]) -> None:
-    assert {"msam", "msam.objective", "msam.methods.msam", "msam_bench", "msam_bench.fit"} <= {m.name for m in sources}
+    assert {"msam", "msam.objective", "msam.methods.msam", "msam_bench", "msam_bench.runs.fit"} <= {
+        m.name for m in sources
+    }
 
 
 # ---- each rule can fail ----------------------------------------------------------------------------------------------
 
-KNOWN = ["msam", "msam.types", "msam.lightning", "msam.methods", "msam.methods.base", "msam.methods.sam"]
+KNOWN = ["msam", "msam.types", "msam.integrations.lightning", "msam.methods", "msam.methods.base", "msam.methods.sam"]
 
 BREAKS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.metrics", "import numpy as np"),
@@ -408,40 +410,40 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.metrics", "from msam_bench import runs"),
     (library_needs_torch_only, "msam.metrics", "from jaxtyping import Float"),
     (library_needs_torch_only, "msam.metrics", "import lightning"),
-    (library_needs_torch_only, "msam.accelerate", "import lightning"),
+    (library_needs_torch_only, "msam.integrations.accelerate", "import lightning"),
     (library_needs_torch_only, "msam.metrics", "if not TYPE_CHECKING:\n    import jaxtyping"),
-    (integrations_stand_apart, "msam.metrics", "from msam.lightning import Module"),
+    (integrations_stand_apart, "msam.metrics", "from msam.integrations.lightning import Module"),
     (integrations_stand_apart, "msam.metrics", "from msam import lightning"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.sam import SAM"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods import SAM"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from .sam import SAM"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from . import sam"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.grad = None"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.grad += g"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.grad[0] = 1"),
-    (only_interventions_change_a_model, "msam.methods.sam", "a, (b, w.grad) = pair"),
-    (only_interventions_change_a_model, "msam.methods.sam", "del w.grad"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.grad.mul_(2)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.data.copy_(v)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.data = v"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.requires_grad = False"),
-    (only_interventions_change_a_model, "msam.methods.sam", "w.requires_grad_(False)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "setattr(w, 'grad', None)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "m.eval()"),
-    (only_interventions_change_a_model, "msam.methods.sam", "super().train()"),
-    (only_interventions_change_a_model, "msam.transformers", "model.train()"),
-    (only_interventions_change_a_model, "msam.methods.sam", "m.train(False)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "m.training = True"),
-    (only_interventions_change_a_model, "msam.methods.sam", "m._buffers['mean'] = b"),
-    (only_interventions_change_a_model, "msam.methods.sam", "m.register_forward_hook(f)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "t.register_post_accumulate_grad_hook(f)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "torch.set_rng_state(s)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "with torch.random.fork_rng():\n    pass"),
-    (only_interventions_change_a_model, "msam.methods.sam", "optimizer.zero_grad()"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.grad = None"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.grad += g"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.grad[0] = 1"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "a, (b, w.grad) = pair"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "del w.grad"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.grad.mul_(2)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.data.copy_(v)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.data = v"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.requires_grad = False"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "w.requires_grad_(False)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "setattr(w, 'grad', None)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "m.eval()"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "super().train()"),
+    (only_model_state_changes_a_model, "msam.integrations.transformers", "model.train()"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "m.train(False)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "m.training = True"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "m._buffers['mean'] = b"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "m.register_forward_hook(f)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "t.register_post_accumulate_grad_hook(f)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "torch.set_rng_state(s)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "with torch.random.fork_rng():\n    pass"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "optimizer.zero_grad()"),
     (only_the_objective_differentiates, "msam.methods.sam", "loss.backward()"),
     (only_the_objective_differentiates, "msam.methods.sam", "loss.backward(retain_graph=True)"),
     (only_the_objective_differentiates, "msam.objectives", "loss.backward()"),
-    (only_the_objective_differentiates, "msam_bench.fit", "loss.backward(g)"),
+    (only_the_objective_differentiates, "msam_bench.runs.fit", "loss.backward(g)"),
     (only_the_objective_differentiates, "msam.sharpness", "torch.autograd.grad(loss, weights)"),
     (only_the_objective_differentiates, "msam.sharpness", "from torch import autograd\nautograd.grad(loss, weights)"),
     (only_the_objective_differentiates, "msam.sharpness", "from torch.autograd import grad"),
@@ -452,18 +454,18 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (only_the_objective_calls_the_model, "msam.methods.sam", "logits = objective.model(inputs)"),
     (only_the_bench_front_seeds, "msam.attribution", "torch.manual_seed(0)"),
     (only_the_bench_front_seeds, "msam.attribution", "import numpy as np\nnp.random.seed(0)"),
-    (only_the_bench_front_seeds, "msam_bench.runs", "from random import seed\nseed(0)"),
-    (only_the_bench_front_seeds, "msam_bench.runs", "L.seed_everything(0)"),
+    (only_the_bench_front_seeds, "msam_bench.runs.record", "from random import seed\nseed(0)"),
+    (only_the_bench_front_seeds, "msam_bench.runs.record", "L.seed_everything(0)"),
     (only_the_bench_front_chooses_a_device, "msam.attribution", "x.to('cuda')"),
     (only_the_bench_front_chooses_a_device, "msam.attribution", "x.cuda()"),
-    (only_the_bench_front_chooses_a_device, "msam_bench.runs", "torch.device('cuda:0')"),
-    (only_the_bench_front_chooses_a_device, "msam_bench.runs", "torch.zeros(2, device='mps')"),
-    (only_the_bench_front_chooses_a_device, "msam_bench.runs", "torch.cuda.is_available()"),
+    (only_the_bench_front_chooses_a_device, "msam_bench.runs.record", "torch.device('cuda:0')"),
+    (only_the_bench_front_chooses_a_device, "msam_bench.runs.record", "torch.zeros(2, device='mps')"),
+    (only_the_bench_front_chooses_a_device, "msam_bench.runs.record", "torch.cuda.is_available()"),
     (only_the_bench_front_prints, "msam.methods.sam", "print(1)"),
-    (only_the_bench_front_prints, "msam_bench.report", "import rich\nrich.print(1)"),
-    (only_the_bench_front_prints, "msam_bench.report", "import sys\nsys.stdout.write('1')"),
-    (only_the_bench_front_prints, "msam_bench.report", "from rich.console import Console\nConsole()"),
-    (functions_are_short, "msam_bench.report", "def f():\n" + "    x = 1\n" * (LONGEST_BODY + 1)),
+    (only_the_bench_front_prints, "msam_bench.reporting.report", "import rich\nrich.print(1)"),
+    (only_the_bench_front_prints, "msam_bench.reporting.report", "import sys\nsys.stdout.write('1')"),
+    (only_the_bench_front_prints, "msam_bench.reporting.report", "from rich.console import Console\nConsole()"),
+    (functions_are_short, "msam_bench.reporting.report", "def f():\n" + "    x = 1\n" * (LONGEST_BODY + 1)),
 ]
 
 KEEPS: list[tuple[Rule, str, str]] = [
@@ -473,27 +475,31 @@ KEEPS: list[tuple[Rule, str, str]] = [
         "import torch.nn as nn\nfrom math import log\nfrom .types import Inputs",
     ),
     (library_needs_torch_only, "msam.metrics", "if TYPE_CHECKING:\n    from jaxtyping import Float"),
-    (library_needs_torch_only, "msam.lightning", "import lightning"),
-    (library_needs_torch_only, "msam_bench.fit", "import safetensors, numpy"),
-    (integrations_stand_apart, "msam_bench.fit", "from msam.lightning import Module"),
+    (library_needs_torch_only, "msam.integrations.lightning", "import lightning"),
+    (library_needs_torch_only, "msam_bench.runs.fit", "import safetensors, numpy"),
+    (integrations_stand_apart, "msam_bench.runs.fit", "from msam.integrations.lightning import Module"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.base import Method"),
     (methods_do_not_import_each_other, "msam", "from msam.methods.sam import SAM"),
-    (only_interventions_change_a_model, "msam.interventions", "w.grad = None"),
-    (only_interventions_change_a_model, "msam.transformers", "super().train(True)"),
-    (only_interventions_change_a_model, "msam.methods.sam", "g = w.grad.clone()\nif w.requires_grad:\n    pass"),
-    (only_interventions_change_a_model, "msam.methods.sam", "self.grads: list[Tensor]\nself.trained = 1"),
-    (only_interventions_change_a_model, "msam_bench.fit", "model.train()"),
-    (only_the_objective_differentiates, "msam.objective.training", "loss.backward()"),
+    (only_model_state_changes_a_model, "msam.model_state", "w.grad = None"),
+    (only_model_state_changes_a_model, "msam.integrations.transformers", "super().train(True)"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "g = w.grad.clone()\nif w.requires_grad:\n    pass"),
+    (only_model_state_changes_a_model, "msam.methods.sam", "self.grads: list[Tensor]\nself.trained = 1"),
+    (only_model_state_changes_a_model, "msam_bench.runs.fit", "model.train()"),
+    (only_the_objective_differentiates, "msam.objective.gradients", "loss.backward()"),
     (only_the_objective_differentiates, "msam.methods.base", "self.method.backward(self.objective, inputs, target)"),
     (only_the_objective_differentiates, "msam.methods.base", "super().backward(*arguments)"),
-    (only_the_objective_calls_the_model, "msam.objective.passes", "self.model(inputs)"),
+    (only_the_objective_calls_the_model, "msam.objective.forward", "self.model(inputs)"),
     (only_the_bench_front_seeds, "msam.attribution", "torch.Generator().manual_seed(0)"),
-    (only_the_bench_front_seeds, "msam_bench.fit", "torch.manual_seed(0)"),
+    (only_the_bench_front_seeds, "msam_bench.runs.fit", "torch.manual_seed(0)"),
     (only_the_bench_front_chooses_a_device, "msam.attribution", "x.to(y.device).to(torch.float32).to('cpu')"),
-    (only_the_bench_front_chooses_a_device, "msam_bench.fit", "torch.cuda.is_available()"),
+    (only_the_bench_front_chooses_a_device, "msam_bench.runs.fit", "torch.cuda.is_available()"),
     (only_the_bench_front_prints, "msam_bench.cli", "print(1)"),
-    (only_the_bench_front_prints, "msam_bench.report", "from rich.console import Console\nConsole(file=buffer)"),
-    (functions_are_short, "msam_bench.report", "def f():\n    'Says.'\n" + "    x = 1\n" * LONGEST_BODY),
+    (
+        only_the_bench_front_prints,
+        "msam_bench.reporting.report",
+        "from rich.console import Console\nConsole(file=buffer)",
+    ),
+    (functions_are_short, "msam_bench.reporting.report", "def f():\n    'Says.'\n" + "    x = 1\n" * LONGEST_BODY),
 ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, friedmanchisquare
 
-from msam_bench.ranking import friedman, ranks
+from msam_bench.analysis.ranking import friedman, ranks
 
 
 def test_ranks_by_hand() -> None:

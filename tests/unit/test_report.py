@@ -16,14 +16,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from msam_bench import report
-from msam_bench.report import compare, divergences, write_report
-from msam_bench.reporting import charts, pictures, vega
-from msam_bench.reporting.charts import curves, modalities
-from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.reporting import figures as charts
+from msam_bench.reporting import pictures, report, vega
+from msam_bench.reporting.figures import curves, modalities
+from msam_bench.reporting.figures.curve_plot import curve
+from msam_bench.reporting.figures.drawing import Axes
 from msam_bench.reporting.grouping import told_apart
-from msam_bench.studies.plots import curve
-from msam_bench.templating import breakable
+from msam_bench.reporting.report import compare, divergences, write_report
+from msam_bench.reporting.templating import breakable
 
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
 METHODS = ("joint", "sam", "gnp", "msam", "msam-encoder")
@@ -511,7 +511,7 @@ def test_scripts_are_kept_for_the_next_report_and_do_without_a_cache(tmp_path, m
 
 def test_importing_the_report_is_cheap():
     heavy = ["altair", "jinja2", "numpy", "scipy", "torch", "vl_convert"]
-    code = f"import sys, msam_bench.report; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, msam_bench.reporting.report; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=source_path())
     assert done.stdout.strip() == "[]"
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from msam.attribution import r2
-from msam_bench import fit
-from msam_bench.config import resolve
+from msam_bench.config.run import resolve
 from msam_bench.data import source
-from msam_bench.report import compare, write_report
-from msam_bench.restore import restored
-from msam_bench.scoring import ACCURACY, R2, explained, squared_error, value_of
+from msam_bench.reporting.report import compare, write_report
+from msam_bench.runs import fit
+from msam_bench.runs.restore import restored
+from msam_bench.training.metrics import ACCURACY, R2, explained, squared_error, value_of
 from stores import values
 
 SHORT = {"epochs": 3, "batch_size": 16, "lr": 0.01}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench.backbones import ENCODERS
-from msam_bench.config import check_encoders, defaults, resolve
+from msam_bench.config.run import check_encoders, defaults, resolve
 from msam_bench.data import source
+from msam_bench.encoders import ENCODERS
 from official import urfunny_multibench
 
 ROOT = Path(__file__).parents[2]

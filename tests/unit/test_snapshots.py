@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from msam_bench import checkpoint, fit, runs, snapshots
-from msam_bench.config import RunConfig, resolve
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.runs import fit, snapshots
+from msam_bench.runs import record as runs
+from msam_bench.training import checkpoint
 from zoo import same
 
 

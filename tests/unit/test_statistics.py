@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msam_bench.statistics import (
+from msam_bench.analysis.statistics import (
     Comparison,
     against,
     best_method,

@@ -17,10 +17,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from msam_bench.data import Modality, building, source, tensorfile
-from msam_bench.data.building import Plan, Sample, build
-from msam_bench.data.manifest import Header, read, verify
-from msam_bench.data.store import opened
+from msam_bench.data import Modality, source
+from msam_bench.data.store import building
+from msam_bench.data.store import tensor_file as tensorfile
+from msam_bench.data.store.building import Plan, Sample, build
+from msam_bench.data.store.manifest import Header, read, verify
+from msam_bench.data.store.prepared import opened
 
 HEADER = Header(
     name="toy",

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from msam_bench import checkpoint, fit, runs
-from msam_bench.config import resolve
+from msam_bench.config.run import resolve
 from msam_bench.data import source
-from msam_bench.report import compare
+from msam_bench.reporting.report import compare
+from msam_bench.runs import fit
+from msam_bench.runs import record as runs
+from msam_bench.training import checkpoint
 from stores import copied
 
 SHORT = {"epochs": 1, "batch_size": 64, "seed": 0}

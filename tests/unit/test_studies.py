@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from msam_bench.cli.study import QUESTIONS
-from msam_bench.config import RunConfig
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
-from msam_bench.reporting.charts.drawing import Axes
+from msam_bench.reporting.figures.curve_plot import curve
+from msam_bench.reporting.figures.drawing import Axes
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.study_page import write
 from msam_bench.studies import Ask, convergence, rho, scaling, studies, study
-from msam_bench.studies.page import write
-from msam_bench.studies.plots import curve
-from msam_bench.studies.result import Result, Sheet
 from records import Fake, fake
 
 SEEDS = range(6)

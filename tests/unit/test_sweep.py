@@ -19,11 +19,11 @@ import pytest
 import torch
 
 from msam_bench.cli import main
-from msam_bench.config import RunConfig, resolve
-from msam_bench.runs import Diverged, records
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.search_space import listed, opening, ranges, space
+from msam_bench.config.tuned import text
+from msam_bench.runs.record import Diverged, records
 from msam_bench.studies import Ask, study
-from msam_bench.tuning.file import text
-from msam_bench.tuning.space import listed, opening, ranges, space
 from msam_bench.tuning.sweep import Sweep
 from msam_bench.tuning.trial import best
 
@@ -273,7 +273,7 @@ def test_a_comparison_of_data_that_are_not_here_starts_no_process(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MSAM_DATA", raising=False)
-    monkeypatch.setattr("msam_bench.executor.processes", lambda workers: pytest.fail("a pool was started"))
+    monkeypatch.setattr("msam_bench.runs.executor.processes", lambda workers: pytest.fail("a pool was started"))
     _refused(["compare", "--data", "cremad"], "Expected cremad prepared in", capsys)
 
 

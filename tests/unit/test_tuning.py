@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from msam_bench.catalogue import CONTROLS, EXTENSIONS, METHODS, build
-from msam_bench.config import RunConfig
-from msam_bench.tuning.space import space
+from msam_bench.config.run import RunConfig
+from msam_bench.config.search_space import space
+from msam_bench.registry import CONTROLS, EXTENSIONS, METHODS, build
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "tune.py"
 RIVALS = [name for name in METHODS if name not in CONTROLS]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import official
-from msam_bench.backbones import encoder
+from msam_bench.encoders import encoder
 from official import WIDTHS, ids_of, prepared, refused
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from msam.walk import modules, parameters
+from msam.model_state import modules, parameters
 
 
 class Odd(nn.Module):

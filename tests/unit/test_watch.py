@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench import fit
-from msam_bench.config import resolve
+from msam_bench.config.run import resolve
 from msam_bench.reporting.wording import watched
-from msam_bench.watch import BEHIND, RISE, SPAN, SWITCHING, TAU, Watch
+from msam_bench.runs import fit
+from msam_bench.training.monitor import BEHIND, RISE, SPAN, SWITCHING, TAU, Watch
 
 QUIET = {"tau": 0.01, "switching": SWITCHING, "sharpness": 0.1, "contribution/a": 0.5, "contribution/b": 0.0}
 

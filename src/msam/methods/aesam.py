@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.ascent import steepest
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.twopass import TwoPass, first_pass
+from msam.perturbation import TwoPass, first_pass, steepest
 from msam.types import Batches, Inputs, Outcome
 
 

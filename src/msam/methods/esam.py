@@ -7,10 +7,10 @@ import random
 import torch
 from torch import Tensor
 
-from msam.ascent import steepest
-from msam.interventions import perturbed
 from msam.methods.base import Method, in_range
+from msam.model_state import perturbed
 from msam.objective import Objective, Pass
+from msam.perturbation import steepest
 from msam.types import Inputs, Outcome
 
 

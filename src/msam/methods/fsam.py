@@ -7,11 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from msam.ascent import steepest
 from msam.memory import mean_of_ranks, noted, recalled
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective
-from msam.twopass import TwoPass, first_pass
+from msam.perturbation import TwoPass, first_pass, steepest
 from msam.types import Inputs, Outcome
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from msam.batches import averaged
 from msam.heads import Heads
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.sets import averaged
 from msam.types import Batches, Inputs, Outcome
 
 FUSED = "fused"

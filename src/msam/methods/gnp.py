@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msam.ascent import steepest
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.twopass import first_pass
+from msam.perturbation import first_pass, steepest
 from msam.types import Inputs, Outcome
 
 

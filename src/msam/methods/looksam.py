@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.ascent import ball, steepest
 from msam.blocks import real
-from msam.interventions import perturbed
 from msam.memory import mean_of_ranks, noted, recalled
 from msam.methods.base import Method, in_range
+from msam.model_state import perturbed
 from msam.objective import Objective, Pass
+from msam.perturbation import ball, steepest
 from msam.types import Gradients, Inputs, Outcome
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.ascent import ball
 from msam.blocks import added, cosine, products
 from msam.heads import Heads
-from msam.interventions import perturbed
 from msam.methods.base import Method, in_range
+from msam.model_state import perturbed
 from msam.objective import Objective, Pass
+from msam.perturbation import ball
 from msam.types import Gradients, Inputs, Note, Outcome
 
 

@@ -10,11 +10,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from msam.ascent import Climb, scaled_steepest, steepest
 from msam.attribution import Shapley
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
-from msam.twopass import TwoPass, first_pass
+from msam.perturbation import Climb, TwoPass, first_pass, scaled_steepest, steepest
 from msam.types import Contributions, Inputs, Outcome
 
 Scope = Literal["loss", "encoder", "encoder+head", "shapley"]

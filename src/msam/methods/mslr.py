@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from msam.batches import averaged
 from msam.coalition import Absent
-from msam.interventions import reinstated
 from msam.methods.base import Method, class_indices, in_range
+from msam.model_state import reinstated
 from msam.objective import Objective
-from msam.sets import averaged
 from msam.types import Batches, Inputs, Outcome
 
 

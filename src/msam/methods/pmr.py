@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from msam.batches import moved
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
-from msam.sets import moved
 from msam.types import Batches, Inputs, Outcome
 
 

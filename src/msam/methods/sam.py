@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msam.ascent import Climb, scaled_steepest, steepest
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.twopass import first_pass
+from msam.perturbation import Climb, first_pass, scaled_steepest, steepest
 from msam.types import Inputs, Outcome
 
 

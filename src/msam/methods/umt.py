@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam.heads import Heads
-from msam.interventions import evaluation, reinstated
 from msam.methods.base import Method, in_range
+from msam.model_state import evaluation, reinstated
 from msam.objective import Objective, Pass
 from msam.types import Inputs, Outcome
 

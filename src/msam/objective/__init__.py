@@ -14,7 +14,7 @@ to which modality; `fuse(features) -> logits` beside it lets coalitions and seco
 from __future__ import annotations
 
 from msam.objective.curvature import Curvature
-from msam.objective.passes import Part, Pass
+from msam.objective.forward import Part, Pass
 
 __all__ = ["Objective", "Part", "Pass"]
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from msam.coalition import Absent, absent_features
-from msam.interventions import evaluation, only, replayed, told, unrecorded
-from msam.objective.looking import expanded
-from msam.objective.passes import Part, Pass
-from msam.objective.training import Training
+from msam.model_state import evaluation, only, replayed, told, unrecorded
+from msam.objective.evaluation import expanded
+from msam.objective.forward import Part, Pass
+from msam.objective.gradients import Training
 from msam.types import Features, Inputs
 
 

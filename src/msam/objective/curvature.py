@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from msam.coalition import Absent, absent_features, absent_inputs
-from msam.interventions import evaluation, only, replayed, seeded_state, unrecorded
+from msam.model_state import evaluation, only, replayed, seeded_state, unrecorded
 from msam.objective.coalitions import Coalitions
-from msam.objective.looking import expanded
+from msam.objective.evaluation import expanded
 from msam.presence import blanked
 from msam.types import Coalition, Inputs
 

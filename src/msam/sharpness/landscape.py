@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from msam.coalition import ABSENT, Absent
-from msam.interventions import perturbed, replayed, seeded_state
+from msam.model_state import perturbed, replayed, seeded_state
 from msam.objective import Objective
 from msam.sharpness.record import Cost, Site
 from msam.types import Inputs

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from msam_bench.cli.app import data_app
+from msam_bench.cli.screen import console, counting, line, new_grid
 from msam_bench.names import stem
-
-from .app import data_app
-from .screen import console, counting, line, new_grid
 
 if TYPE_CHECKING:
     from msam_bench.data import Source
-    from msam_bench.data.manifest import Manifest
+    from msam_bench.data.store.manifest import Manifest
 
 
 @data_app.command(name="list")
@@ -72,7 +71,7 @@ def show_data(name: str) -> None:
 
 def _show_choices(found: Source) -> None:
     """The recipes and protocols of a published data set."""
-    from msam_bench.data.official import Official
+    from msam_bench.data.sets.official import Official
 
     if isinstance(found, Official):
         for title, choices in (("recipe", found.recipes), ("split", found.protocols)):
@@ -109,8 +108,8 @@ def prepare_data(
     """
     from msam_bench.data import registered
     from msam_bench.data import source as named
-    from msam_bench.data.official import Official
-    from msam_bench.data.store import root
+    from msam_bench.data.sets.official import Official
+    from msam_bench.data.store.prepared import root
 
     found = registered().get(name) or named(name)
     if not isinstance(found, Official):
@@ -194,9 +193,9 @@ def import_data(*sources: Path, name: str, said: Said = Said(), into: Path | Non
         into: Folder of prepared data sets; data, or what MSAM_DATA names, if not given.
     """
     from msam_bench.data import registered
-    from msam_bench.data.building import build
     from msam_bench.data.importing import Asked, planned
-    from msam_bench.data.store import root
+    from msam_bench.data.store.building import build
+    from msam_bench.data.store.prepared import root
 
     if name in registered() or stem(name) != name:
         raise ValueError(f"Expected a name of letters, digits and .+=- that no data set of msam has, found '{name}'.")

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .app import app
-from .jobs import Where, train_all
-from .screen import report_folder, show_result
-from .settings import Paired, Settings, check_positive
+from msam_bench.cli.app import app
+from msam_bench.cli.jobs import Where, train_all
+from msam_bench.cli.screen import report_folder, show_result
+from msam_bench.cli.settings import Paired, Settings, check_positive
 
 if TYPE_CHECKING:
-    from msam_bench.config import RunConfig
-    from msam_bench.runs import Record
+    from msam_bench.config.run import RunConfig
+    from msam_bench.runs.record import Record
 
 
 @app.command
@@ -57,7 +57,7 @@ def diagnose(
 
 def _of_run(folder: Path, seeds: int) -> tuple[list[Record], list[RunConfig]]:
     """The run itself, and the plan that starts with it."""
-    from msam_bench.runs import read
+    from msam_bench.runs.record import read
     from msam_bench.studies.diagnosis import like
 
     check_positive(seeds=seeds)

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .app import app, study_app
-from .jobs import Where, pool, train_all
-from .screen import command, console, counting, line, report_folder
-from .settings import METHODS, Paired, Settings, chosen_methods, planned
+from msam_bench.cli.app import app, study_app
+from msam_bench.cli.jobs import Where, pool, train_all
+from msam_bench.cli.screen import command, console, counting, line, report_folder
+from msam_bench.cli.settings import METHODS, Paired, Settings, chosen_methods, planned
 
 if TYPE_CHECKING:
-    from msam_bench.flatness.measures import Plan
-    from msam_bench.runs import Record
+    from msam_bench.analysis.flatness.measures import Plan
+    from msam_bench.runs.record import Record
 
 AT = {
     "selected": "at the selected weights",
@@ -54,10 +54,10 @@ def landscape(
         workers: Processes, one core each; as many as there are cores if not given.
         output: Folder of the page and its pictures.
     """
-    from msam_bench import runs
-    from msam_bench.flatness.page import Page, write
-    from msam_bench.flatness.surfaces import Grid, chosen, surfaces
-    from msam_bench.flatness.trajectories import trajectories
+    from msam_bench.analysis.flatness.surfaces import Grid, chosen, surfaces
+    from msam_bench.analysis.flatness.trajectories import trajectories
+    from msam_bench.reporting.flatness.page import Page, write
+    from msam_bench.runs import record as runs
 
     records = chosen(runs.records(folders or [Path("runs")]), seed)
     present = None if coalition is None else tuple(coalition.split("+"))
@@ -106,13 +106,13 @@ def study_flatness(
         where: Where runs are trained and kept; measurements are kept in their folders.
         report: Folder of the report; reports/flatness-DATA-FUSION, and -equal-loss, if not given.
     """
-    from msam_bench.flatness.measures import Plan
-    from msam_bench.flatness.measuring import measure_all
-    from msam_bench.flatness.page import Page, write
-    from msam_bench.flatness.study import compare as compare_flatness
-    from msam_bench.flatness.surfaces import Grid, chosen, surfaces
-    from msam_bench.flatness.wording import answer, details
+    from msam_bench.analysis.flatness.comparison import compare as compare_flatness
+    from msam_bench.analysis.flatness.measurement import measure_all
+    from msam_bench.analysis.flatness.measures import Plan
+    from msam_bench.analysis.flatness.surfaces import Grid, chosen, surfaces
     from msam_bench.names import stem
+    from msam_bench.reporting.flatness.page import Page, write
+    from msam_bench.reporting.flatness.wording import answer, details
 
     equal = at == "equal-loss"
     settings = replace(settings, snapshots=settings.snapshots or 1) if equal else settings
@@ -135,7 +135,7 @@ def study_flatness(
 
 
 def _matched(records: list[Record], plan: Plan, where: Where) -> dict[Path, int]:
-    from msam_bench.flatness.matching import matched
+    from msam_bench.analysis.flatness.matching import matched
 
     with counting("paths followed") as watch, pool(where, len(records)) as executor:
         return matched(records, plan, executor, watch)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from .screen import PARALLEL, console, progress
-from .settings import check_positive
+from msam_bench.cli.screen import PARALLEL, console, progress
+from msam_bench.cli.settings import check_positive
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
-    from msam_bench.config import RunConfig
-    from msam_bench.runs import Record
+    from msam_bench.config.run import RunConfig
+    from msam_bench.runs.record import Record
 
 
 @Parameter(name="*")
@@ -28,7 +28,7 @@ class Where:
     workers: int | None = None
     "Runs at a time, one core each; as many as there are cores if not given."
     executor: str | None = None
-    "What trains them, as package.module:function, such as msam_bench.clusters:dask; this machine if not given."
+    "What trains them, as package.module:function, such as msam_bench.runs.clusters:dask; this machine if not given."
     runs: Path | None = None
     "Folder of the run folders, runs if not given; a run that is already there is not trained again."
 
@@ -43,7 +43,7 @@ def train_all(configs: list[RunConfig], where: Where, diverged: list[RunConfig] 
 
     What becomes of runs that diverge: see `executor`.
     """
-    from msam_bench.executor import train_all as submit
+    from msam_bench.runs.executor import train_all as submit
 
     with pool(where, len(configs)) as executor, progress(len(configs)) as watch:
         return submit(configs, where.folder, executor, watch, diverged)
@@ -55,8 +55,8 @@ def pool(where: Where, jobs: int) -> AbstractContextManager[Executor]:
     Raises:
         ValueError: if there is no such executor, or under torchrun, whose processes would each start a pool.
     """
-    from msam_bench.clusters import named
-    from msam_bench.executor import processes
+    from msam_bench.runs.clusters import named
+    from msam_bench.runs.executor import processes
 
     if PARALLEL:
         raise ValueError("The processes of torchrun train one run together: use `msam train`, or leave torchrun out.")
@@ -70,15 +70,15 @@ def artists() -> Executor:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    from msam_bench.executor import leave_with_parent
+    from msam_bench.runs.executor import leave_with_parent
 
     return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), leave_with_parent)
 
 
 def train_here(config: RunConfig, root: Path) -> Record:
     """One run in this process."""
-    from msam_bench import fit
-    from msam_bench.executor import State
+    from msam_bench.runs import fit
+    from msam_bench.runs.executor import State
 
     with progress(1) as watch:
         told = lambda epoch: watch(State(epoch, config.epochs, epoch // config.epochs, (config.label,)))  # noqa: E731

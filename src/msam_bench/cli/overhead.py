@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from .app import study_app
-from .screen import counting, report_folder, show_result
-from .settings import check_positive
+from msam_bench.cli.app import study_app
+from msam_bench.cli.screen import counting, report_folder, show_result
+from msam_bench.cli.settings import check_positive
 
 QUIET = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 """Keeps torch's profiler, which measures memory, from writing of each step that it follows."""
@@ -40,10 +40,10 @@ def study_overhead(
         os.environ.setdefault(name, level)
     import torch
 
-    from msam_bench import runs
     from msam_bench.names import stem
+    from msam_bench.runs import record as runs
+    from msam_bench.studies.instruments.steps import measured
     from msam_bench.studies.overhead import conclude, plan
-    from msam_bench.studies.probes.steps import measured
 
     folder = report_folder(report, f"overhead-{stem(data)}")
     for name, values in {"modalities": modalities, "batches": batches, "widths": widths}.items():

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .app import app
-from .jobs import artists
-from .screen import command, console, new_grid, show_table
-from .settings import check_positive
+from msam_bench.cli.app import app
+from msam_bench.cli.jobs import artists
+from msam_bench.cli.screen import command, console, new_grid, show_table
+from msam_bench.cli.settings import check_positive
 
 if TYPE_CHECKING:
-    from msam_bench.reporting.record import Record
+    from msam_bench.reporting.run_summary import Record
 
 
 @app.command
@@ -23,9 +23,9 @@ def report(*folders: Path, output: Path = Path("reports/report")) -> None:
         folders: Run folders, or folders that contain them.
         output: Folder of the report.
     """
-    from msam_bench import runs
-    from msam_bench.report import compare as tabulate
-    from msam_bench.report import write_report
+    from msam_bench.reporting.report import compare as tabulate
+    from msam_bench.reporting.report import write_report
+    from msam_bench.runs import record as runs
 
     records = runs.records(folders or [Path("runs")])
     check_positive(finished_runs=len(records))
@@ -46,7 +46,7 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
         method: Only runs whose method begins like this.
         status: Only runs that are running, finished or failed.
     """
-    from msam_bench import runs
+    from msam_bench.runs import record as runs
 
     grid = new_grid("method", "data", "fusion", "seed", "status", "epoch", "test score", "folder")
     found = runs.records(folders or [Path("runs")], status=status or "")

@@ -15,10 +15,10 @@ from rich.table import Table as Grid
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from msam_bench.executor import State
-    from msam_bench.report import Table
-    from msam_bench.reporting.record import Record
-    from msam_bench.studies.result import Result, Sheet
+    from msam_bench.reporting.report import Table
+    from msam_bench.reporting.result import Result, Sheet
+    from msam_bench.reporting.run_summary import Record
+    from msam_bench.runs.executor import State
 
 PARALLEL = "TORCHELASTIC_RUN_ID" in os.environ
 """Whether torchrun started this process, with others that train the same run."""
@@ -94,7 +94,7 @@ def show_result(
     result: Result, folder: Path, records: Sequence[Record], measured: Mapping[str, Any] | None = None
 ) -> None:
     """A study's tables, its page, and what it found."""
-    from msam_bench.studies.page import write
+    from msam_bench.reporting.study_page import write
 
     for sheet in result.sheets:
         show_sheet(sheet)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Parameter
 
-from .screen import console
+from msam_bench.cli.screen import console
 
 if TYPE_CHECKING:
-    from msam_bench.choosing import Choice
-    from msam_bench.config import RunConfig
+    from msam_bench.config.run import RunConfig
+    from msam_bench.runs.choice import Choice
 
 METHODS = "joint,sam,gnp,msam,msam-encoder"
 
@@ -83,8 +83,8 @@ def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Se
     Raises:
         ValueError: the data are not here.
     """
-    from msam_bench.choosing import choose, refusal
     from msam_bench.data import source
+    from msam_bench.runs.choice import choose, refusal
 
     _ = source(data).fingerprint  # data that are not here are refused before any process is started
     whole = cache(lambda: source(data).load(seed))
@@ -102,9 +102,9 @@ def planned(data: str, methods: Sequence[str], paired: Paired, settings: Setting
 
 def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:
     """The configuration of a run, with everything checked that can be before training."""
-    from msam_bench.catalogue import build
-    from msam_bench.config import check_encoders, resolve
+    from msam_bench.config.run import check_encoders, resolve
     from msam_bench.data import source
+    from msam_bench.registry import build
 
     found = source(data)
     given = asdict(settings)

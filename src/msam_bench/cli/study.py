@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .app import study_app
-from .jobs import Where, train_all
-from .screen import report_folder, show_result
-from .settings import Paired, Settings
+from msam_bench.cli.app import study_app
+from msam_bench.cli.jobs import Where, train_all
+from msam_bench.cli.screen import report_folder, show_result
+from msam_bench.cli.settings import Paired, Settings
 
 if TYPE_CHECKING:
-    from msam_bench.config import RunConfig
+    from msam_bench.config.run import RunConfig
 
 QUESTIONS = {
     "fusion": "What does each method do under late and under early fusion?",

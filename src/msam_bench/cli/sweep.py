@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .app import app
-from .jobs import Where, pool
-from .screen import command, console, counting, line, new_grid
-from .settings import METHODS, Settings, check_positive, chosen_methods
+from msam_bench.cli.app import app
+from msam_bench.cli.jobs import Where, pool
+from msam_bench.cli.screen import command, console, counting, line, new_grid
+from msam_bench.cli.settings import METHODS, Settings, check_positive, chosen_methods
 
 if TYPE_CHECKING:
     from msam_bench.tuning.sweep import Sweep
@@ -80,7 +80,7 @@ def _search(data: str, fusion: str, trials: int, seeds: int, settings: Settings)
 
 def _chosen(search: Sweep, found: dict[str, list[Trial]]) -> str:
     """The file of what was chosen, with how at its head."""
-    from msam_bench.tuning.file import text
+    from msam_bench.config.tuned import text
     from msam_bench.tuning.trial import best
 
     lr = search.common_lr(found)

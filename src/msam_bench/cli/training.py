@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .app import app
-from .jobs import Where, artists, train_all, train_here
-from .screen import command, console, line, report_folder, show_table
-from .settings import METHODS, Paired, Settings, chosen_methods, planned, resolved
+from msam_bench.cli.app import app
+from msam_bench.cli.jobs import Where, artists, train_all, train_here
+from msam_bench.cli.screen import command, console, line, report_folder, show_table
+from msam_bench.cli.settings import METHODS, Paired, Settings, chosen_methods, planned, resolved
 
 if TYPE_CHECKING:
-    from msam_bench.config import RunConfig
+    from msam_bench.config.run import RunConfig
 
 
 @app.command
@@ -36,8 +36,8 @@ def compare(
         report: Folder of the report; reports/DATA-FUSION if not given.
     """
     from msam_bench.names import stem
-    from msam_bench.report import compare as tabulate
-    from msam_bench.report import divergences, write_report
+    from msam_bench.reporting.report import compare as tabulate
+    from msam_bench.reporting.report import divergences, write_report
 
     folder = report_folder(report, f"{stem(data)}-{paired.fusion}")
     choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
@@ -76,8 +76,8 @@ def train(
         runs: Folder of the run folders.
     """
     if resume:
-        from msam_bench.config import validated
-        from msam_bench.runs import read
+        from msam_bench.config.run import validated
+        from msam_bench.runs.record import read
 
         config, runs = validated(read(resume).config), resume.parent
     else:

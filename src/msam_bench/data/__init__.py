@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msam_bench.data.base import SPLITS, Dataset, Source, Split
+from msam_bench.data.modality import Modality
+from msam_bench.data.sets.avdigits.source import AV_DIGITS
+from msam_bench.data.sets.ave.source import AVE_EVENTS
+from msam_bench.data.sets.avmnist import AV_MNIST
+from msam_bench.data.sets.cremad.source import CREMA_D
+from msam_bench.data.sets.digits6 import DIGITS6
+from msam_bench.data.sets.regrouped import regrouped, split_name
+from msam_bench.data.sets.smartwatch import SMARTWATCH
+from msam_bench.data.sets.urfunny.source import UR_FUNNY
+from msam_bench.data.store.manifest import NAME
+from msam_bench.data.store.prepared import opened, prepared
 from msam_bench.names import nearest
-
-from .avdigits import AV_DIGITS
-from .ave import AVE_EVENTS
-from .avmnist import AV_MNIST
-from .base import SPLITS, Dataset, Source, Split
-from .cremad import CREMA_D
-from .digits6 import DIGITS6
-from .manifest import NAME
-from .modality import Modality
-from .regrouped import regrouped, split_name
-from .smartwatch import SMARTWATCH
-from .store import opened, prepared
-from .urfunny import UR_FUNNY
 
 __all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "names", "registered", "source"]
 

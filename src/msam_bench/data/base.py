@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .modality import Modality
+from msam_bench.data.modality import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .scaling import Scale
+    from msam_bench.data.scaling import Scale
 
 SPLITS = ("train", "valid", "test")
 

@@ -5,7 +5,7 @@
     Modality("tokens", (40,), "int32", vocabulary=5000)         # ids, 0 is padding
     Modality.of((76,))                                          # a vector, as its shape says
 
-The kind decides which encoder is chosen where the user names none (`msam_bench.backbones`), and along which axis
+The kind decides which encoder is chosen where the user names none (`msam_bench.encoders`), and along which axis
 scales that are lists go.
 """
 

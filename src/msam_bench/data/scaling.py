@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .modality import Modality
+from msam_bench.data.modality import Modality
 
 _CHUNK = 256
 """Samples that are in memory at a time while moments are measured."""

@@ -1,4 +1,4 @@
 """The parts of a report: runs that may be compared, the table and its words, the page and its figures.
 
-`msam_bench.report` is the way in.
+`msam_bench.reporting.report` is the way in.
 """

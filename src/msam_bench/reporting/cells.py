@@ -5,7 +5,7 @@ difference(comparison)                 # "+0.42 [+0.10, +0.73]"
 number(None) == difference(None) == NOTHING
 """
 
-from msam_bench.statistics import Comparison, p_text
+from msam_bench.analysis.statistics import Comparison, p_text
 
 NOTHING = "–"  # what a cell shows that has no value
 

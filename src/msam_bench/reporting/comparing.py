@@ -7,11 +7,11 @@ print(table.verdict)
 
 from collections.abc import Iterable, Sequence
 
+from msam_bench.analysis.statistics import Comparison, against, summarise
 from msam_bench.reporting.grouping import folds_of, grouped
-from msam_bench.reporting.record import Record, average, score_of
+from msam_bench.reporting.run_summary import Record, average, score_of
 from msam_bench.reporting.table import Row, Table
 from msam_bench.reporting.wording import caption, notes_on, overall_verdict, settings_note, watched
-from msam_bench.statistics import Comparison, against, summarise
 
 
 def compare(

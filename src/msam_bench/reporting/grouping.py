@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from msam_bench.reporting.record import Groups, Record
+from msam_bench.analysis.statistics import words
+from msam_bench.reporting.run_summary import Groups, Record
 from msam_bench.reporting.settings import flat
-from msam_bench.statistics import words
 
 
 def grouped(records: Iterable[Record], *first: str | None) -> Groups:

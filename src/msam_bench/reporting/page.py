@@ -9,13 +9,13 @@ The figures go in as data. Importing this module is cheap: jinja2 is imported wh
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from msam_bench.reporting import charts
+from msam_bench.reporting import figures as charts
 from msam_bench.reporting.cells import number, pair_cells
-from msam_bench.reporting.record import Groups
+from msam_bench.reporting.run_summary import Groups
 from msam_bench.reporting.settings import machine, settings
 from msam_bench.reporting.table import Column, Table
+from msam_bench.reporting.templating import environment
 from msam_bench.reporting.vega import scripts
-from msam_bench.templating import environment
 
 Figures = Mapping[str, Sequence[charts.Figure]]
 """Section of the page -> its figures."""

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from msam_bench.reporting.charts import Figure
-from msam_bench.reporting.charts.palette import INK
+from msam_bench.reporting.figures import Figure
+from msam_bench.reporting.figures.palette import INK
 
 WIDTH = 640
 INK_ON_PAPER = "#1c1f24"

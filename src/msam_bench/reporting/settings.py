@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from msam_bench.reporting.record import Groups
+from msam_bench.reporting.run_summary import Groups
 
 
 def settings(groups: Groups) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

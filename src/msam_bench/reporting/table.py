@@ -1,6 +1,6 @@
 """The table of a comparison, as plain values that the terminal, the page, Markdown and CSV all show.
 
-table = compare(records)                 # msam_bench.report
+table = compare(records)                 # msam_bench.reporting.report
 table.header, table.cells                # as text, percent and points as units
 table.rows[0].accuracy.mean              # as it is, between 0 and 1
 table.markdown(), table.csv()
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msam_bench.analysis.statistics import Comparison, Summary, p_text
 from msam_bench.files import csv_text
 from msam_bench.reporting.cells import NOTHING, difference, number
-from msam_bench.statistics import Comparison, Summary, p_text
 
 PASSES = ("gradients", "forwards", "backwards", "encoder_passes")
 """What is counted of a run: gradients of all encoders, passes of the model, back-propagations, encoder passes."""

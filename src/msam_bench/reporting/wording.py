@@ -7,11 +7,20 @@ caption(comparisons, folds=False)                          # test, family and in
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from msam_bench.config import RunConfig
-from msam_bench.reporting.record import Groups, Record
+from msam_bench.analysis.statistics import (
+    FLIPS,
+    RESAMPLES,
+    Comparison,
+    best_method,
+    powerless,
+    summarise,
+    verdict,
+    words,
+)
+from msam_bench.config.run import RunConfig
+from msam_bench.reporting.run_summary import Groups, Record
 from msam_bench.reporting.settings import settings
-from msam_bench.statistics import FLIPS, RESAMPLES, Comparison, best_method, powerless, summarise, verdict, words
-from msam_bench.watch import TITLES
+from msam_bench.training.monitor import TITLES
 
 
 def overall_verdict(

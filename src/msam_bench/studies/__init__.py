@@ -9,15 +9,14 @@ A new study is one file with a `STUDY`, and a line here.
 from __future__ import annotations
 
 from msam_bench.names import nearest
-
-from .base import Ask, Study
+from msam_bench.studies.base import Ask, Study
 
 __all__ = ["Ask", "Study", "studies", "study"]
 
 
 def studies() -> dict[str, Study]:
     """Every study by its name."""
-    from . import convergence, dominance, fusion, normalization, rho, scaling, transfer
+    from msam_bench.studies import convergence, dominance, fusion, normalization, rho, scaling, transfer
 
     modules = (fusion, dominance, rho, normalization, scaling, convergence, transfer)
     return {module.STUDY.name: module.STUDY for module in modules}

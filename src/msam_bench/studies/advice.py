@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from msam_bench.catalogue import EXTENSIONS
-from msam_bench.choosing import refusal
-from msam_bench.config import RunConfig, resolve, validated
+from msam_bench.analysis.statistics import words
+from msam_bench.config.run import RunConfig, resolve, validated
 from msam_bench.data import source
-from msam_bench.reporting.record import Record, average, score_of
-from msam_bench.statistics import words
-
-from .evidence import evidence
+from msam_bench.registry import EXTENSIONS
+from msam_bench.reporting.run_summary import Record, average, score_of
+from msam_bench.runs.choice import refusal
+from msam_bench.studies.evidence import evidence
 
 APART = ("mmpareto", "masam", "umt", "lfm", "g-blending", "pmr", "mbsd", "mla")
 """Methods that give each modality a loss or a teacher of its own."""

@@ -16,13 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from msam_bench.choosing import choose, refusal
-from msam_bench.config import RunConfig, resolve
+from msam_bench.analysis.statistics import words
+from msam_bench.config.run import RunConfig, resolve
 from msam_bench.data import source
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import words
-
-from .result import Result
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.run_summary import Record
+from msam_bench.runs.choice import choose, refusal
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from msam import MSAM, Shapley
-from msam.twopass import TwoPass
+from msam.perturbation import TwoPass
 from msam.types import Contributions
 
 

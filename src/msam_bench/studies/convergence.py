@@ -7,18 +7,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from msam_bench.config import RunConfig
+from msam_bench.analysis.statistics import summarise, words
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
-from msam_bench.reporting.charts.curves import spread
-from msam_bench.reporting.charts.drawing import Axes
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import summarise, words
+from msam_bench.reporting.figures.curve_plot import Points, curve
+from msam_bench.reporting.figures.curves import spread
+from msam_bench.reporting.figures.drawing import Axes
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record
+from msam_bench.studies.base import Ask, Study
 
-from .base import Ask, Study
-from .plots import Points, curve
-from .result import Result, Sheet
-
-PROBE = "msam_bench.studies.probes.decaying:Decaying"
+PROBE = "msam_bench.studies.instruments.decaying:Decaying"
 WEIGHTS = {"joint": "0", "sam": "1", "msam": "share"}
 STEPS = 1000
 RATE, RADIUS = 1.0, 0.5

@@ -10,20 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from msam_bench.config import MethodConfig, RunConfig, validated
+from msam_bench.analysis.statistics import Comparison, holm, paired_difference, powerless, summarise, words
+from msam_bench.config.run import MethodConfig, RunConfig, validated
 from msam_bench.data import source
-from msam_bench.reporting import charts
-from msam_bench.reporting.charts.modalities import coalitions, shares
+from msam_bench.reporting import figures as charts
+from msam_bench.reporting.figures.modalities import coalitions, shares
 from msam_bench.reporting.grouping import folds_of
-from msam_bench.reporting.record import Record, score_of
-from msam_bench.runs import Record as Run
-from msam_bench.statistics import Comparison, holm, paired_difference, powerless, summarise, words
-
-from .advice import advice
-from .base import Ask, Study
-from .imbalance import Gaps, lead, needed, starved, verdict
-from .looking import Look, looked_at
-from .result import Result, Sheet
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record, score_of
+from msam_bench.runs.record import Record as Run
+from msam_bench.studies.advice import advice
+from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.imbalance import Gaps, lead, needed, starved, verdict
+from msam_bench.studies.looking import Look, looked_at
 
 JOINT, APART = "joint", "unimodal"
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msam_bench.config import RunConfig, tuned
+from msam_bench.config.run import RunConfig, tuned
 from msam_bench.data import source
-from msam_bench.reporting.record import Record
-
-from .base import Ask, Study
-from .result import Result
-from .tables import Compared, compared
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.run_summary import Record
+from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.tables import Compared, compared
 
 IDENTITY, WEIGHT = "msam-encoder", "msam"
 _CONTROLS = ("msam-mean-share", "msam-shuffled-share", "msam-gradient-share")

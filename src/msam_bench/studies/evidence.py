@@ -18,12 +18,12 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from msam_bench import runs
+from msam_bench.analysis.statistics import Comparison, paired_difference
 from msam_bench.names import stem
 from msam_bench.reporting.cells import difference
 from msam_bench.reporting.grouping import folds_of
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import Comparison, paired_difference
+from msam_bench.reporting.run_summary import Record
+from msam_bench.runs import record as runs
 
 Table = Mapping[str, Comparison]
 """Method -> how it compared."""
@@ -121,7 +121,7 @@ def _shared(run: Record) -> dict[str, Any]:
 @cache
 def _shipped() -> dict[str, Table]:
     """Data set -> its shipped table of all methods, late fusion."""
-    folder = resources.files("msam_bench").joinpath("shown")
+    folder = resources.files("msam_bench.studies").joinpath("shown")
     files = sorted((file for file in folder.iterdir() if file.name.endswith("-late.csv")), key=lambda file: file.name)
     return {file.name.removesuffix("-late.csv"): _table(file.read_text()) for file in files}
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msam_bench.config import RunConfig
-from msam_bench.reporting import charts
-from msam_bench.reporting.charts import Figure
-from msam_bench.reporting.charts.modalities import shares
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import p_text
-
-from .base import Ask, Study
-from .result import Result, Sheet
-from .tables import Compared, compared
+from msam_bench.analysis.statistics import p_text
+from msam_bench.config.run import RunConfig
+from msam_bench.reporting import figures as charts
+from msam_bench.reporting.figures import Figure
+from msam_bench.reporting.figures.modalities import shares
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record
+from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.tables import Compared, compared
 
 FUSIONS = ("late", "early")
 REFERENCE = "joint"

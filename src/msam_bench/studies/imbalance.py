@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from msam_bench.analysis.statistics import LEVEL, Comparison, against, p_text, powerless, summarise, words
 from msam_bench.reporting.grouping import folds_of
-from msam_bench.reporting.record import Record, score_of
-from msam_bench.statistics import LEVEL, Comparison, against, p_text, powerless, summarise, words
+from msam_bench.reporting.run_summary import Record, score_of
 
 Gaps = Mapping[str, Comparison]
 """Modality -> score of a probe on its encoder trained apart minus that on the jointly trained one, by seed."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from msam import Joint
-from msam_bench.measuring import Measures
-from msam_bench.probing import probe
-from msam_bench.ranks import Ranks
-from msam_bench.restore import restored
-from msam_bench.scoring import scoring
+from msam_bench.analysis.probing import probe
+from msam_bench.runs.restore import restored
+from msam_bench.training.distributed import Ranks
+from msam_bench.training.evaluation import Measures
+from msam_bench.training.metrics import scoring
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from msam_bench.config import RunConfig, tuned
-from msam_bench.reporting.charts import lines, looks
-from msam_bench.reporting.charts.curves import curves
-from msam_bench.reporting.charts.drawing import Axes
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import summarise
+from msam_bench.analysis.statistics import summarise
+from msam_bench.config.run import RunConfig, tuned
+from msam_bench.reporting.figures import lines, looks
+from msam_bench.reporting.figures.curves import curves
+from msam_bench.reporting.figures.drawing import Axes
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record
+from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.tables import compared, epoch_mean, run_mean
 
-from .base import Ask, Study
-from .result import Result, Sheet
-from .tables import compared, epoch_mean, run_mean
-
-PROBE = "msam_bench.studies.probes.normalizations:Normalizations"
+PROBE = "msam_bench.studies.instruments.normalizations:Normalizations"
 VALUES = ("accuracy", "probability", "loss")
 PREDICTORS = ("clamp", "raw", "softmax", "uniform")
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msam_bench.reporting.charts import Figure
-from msam_bench.reporting.charts.drawing import Axes
-
-from .plots import Points, curve
-from .probes.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting
-from .result import Result, Sheet
+from msam_bench.reporting.figures import Figure
+from msam_bench.reporting.figures.curve_plot import Points, curve
+from msam_bench.reporting.figures.drawing import Axes
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.studies.instruments.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting
 
 QUESTION = "What do Shapley values cost, in seconds and memory, of a step and of an epoch?"
 AXES = {"modalities": "modalities", "batch": "batch size", "width": "width"}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from msam_bench.config import RunConfig
-from msam_bench.reporting.charts.drawing import Axes
-from msam_bench.reporting.record import Record, average
-from msam_bench.statistics import against, summarise, verdict, words
-
-from .base import Ask, Study
-from .plots import Points, curve
-from .result import Result, Sheet
-from .sharp import sharpness
+from msam_bench.analysis.flatness.quick import sharpness
+from msam_bench.analysis.statistics import against, summarise, verdict, words
+from msam_bench.config.run import RunConfig
+from msam_bench.reporting.figures.curve_plot import Points, curve
+from msam_bench.reporting.figures.drawing import Axes
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record, average
+from msam_bench.studies.base import Ask, Study
 
 GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 METHODS = ("sam", "gnp", "msam", "msam-encoder")

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from msam_bench.config import RunConfig, defaults
+from msam_bench.analysis.statistics import summarise
+from msam_bench.config.run import RunConfig, defaults
 from msam_bench.data import source
-from msam_bench.data.regrouped import parted
-from msam_bench.reporting.charts.drawing import Axes
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import summarise
+from msam_bench.data.sets.regrouped import parted
+from msam_bench.reporting.figures.curve_plot import Points, curve
+from msam_bench.reporting.figures.drawing import Axes
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record
+from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.tables import epoch_mean, run_mean
 
-from .base import Ask, Study
-from .plots import Points, curve
-from .result import Result, Sheet
-from .tables import epoch_mean, run_mean
-
-PROBE = "msam_bench.studies.probes.estimators:Estimators"
+PROBE = "msam_bench.studies.instruments.estimators:Estimators"
 COUNTS = (2, 4, 6, 8, 10, 16, 32)
 ESTIMATES = ("1-pairs", "2-pairs", "4-pairs", "5-batches-old", "20-batches-old")
 _TITLES = {"1-pairs": "1 antithetic pair", "2-pairs": "2 pairs", "4-pairs": "4 pairs"} | {

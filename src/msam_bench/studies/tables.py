@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msam_bench.reporting import charts
-from msam_bench.reporting.charts import Figure
+from msam_bench.analysis.statistics import Comparison, against, summarise, verdict
+from msam_bench.reporting import figures as charts
+from msam_bench.reporting.figures import Figure
 from msam_bench.reporting.grouping import folds_of, grouped
-from msam_bench.reporting.record import Groups, Record, average
+from msam_bench.reporting.result import Sheet
+from msam_bench.reporting.run_summary import Groups, Record, average
 from msam_bench.reporting.wording import ONLY_THESE
-from msam_bench.statistics import Comparison, against, summarise, verdict
-
-from .result import Sheet
 
 
 @dataclass(frozen=True)

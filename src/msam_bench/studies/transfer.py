@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from msam_bench.config import RunConfig
-from msam_bench.ranking import friedman, ranks
-from msam_bench.reporting.record import Record
-from msam_bench.statistics import words
-
-from .base import Ask, Study
-from .result import Result, Sheet
-from .tables import compared
+from msam_bench.analysis.ranking import friedman, ranks
+from msam_bench.analysis.statistics import words
+from msam_bench.config.run import RunConfig
+from msam_bench.reporting.result import Result, Sheet
+from msam_bench.reporting.run_summary import Record
+from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.tables import compared
 
 REFERENCE = "joint"
 FEWEST = 5

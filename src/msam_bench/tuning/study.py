@@ -20,8 +20,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from .space import Number, opening, ranges
-from .trial import Score
+from msam_bench.config.search_space import Number, opening, ranges
+from msam_bench.tuning.trial import Score
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -4,7 +4,7 @@
     found = sweep.run(["joint", "sam", "msam"], Path("sweep.sqlite"), Path("runs"), executor)
     best(found["sam"]).arguments
 
-**Ranges.** The first trials of a method are those listed in `space.toml`, every other one first: they are the published
+**Ranges.** The first trials of a method are those listed in `config/search_space.toml`, every other one first: they are the published
 values, so that no method is judged without them, and as many trials as are listed are those of `scripts/tune.py`. The
 trials after these are drawn by TPE, on a logarithmic scale between the least and the greatest listed value: choosing
 among the listed values again could only repeat trials, and all that is listed is a positive scale or count, of which
@@ -38,15 +38,14 @@ from optuna import Study
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from msam_bench.catalogue import build
-from msam_bench.config import RunConfig, resolve
+from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.search_space import listed, ranges
 from msam_bench.data import source
-from msam_bench.executor import stopping, train
-from msam_bench.runs import Diverged, Record
-
-from .space import listed, ranges
-from .study import ENDED, begun, held, report, scores_of, study_of
-from .trial import Score, Trial, best, parted
+from msam_bench.registry import build
+from msam_bench.runs.executor import stopping, train
+from msam_bench.runs.record import Diverged, Record
+from msam_bench.tuning.study import ENDED, begun, held, report, scores_of, study_of
+from msam_bench.tuning.trial import Score, Trial, best, parted
 
 FIRST_SEED = 1000
 EARLY = 2

@@ -12,7 +12,7 @@ from math import inf
 from statistics import fmean
 from typing import Any
 
-from msam_bench.config import OptimizerConfig
+from msam_bench.config.run import OptimizerConfig
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,14 @@ from pathlib import Path
 from torch import Tensor
 
 from msam_bench.data.base import SPLITS
-from msam_bench.data.building import Plan, Sample
-from msam_bench.data.drawing import drawn, drawn_groups
-from msam_bench.data.manifest import ALL, Header
-
-from .asked import Asked
-from .column import Column
-from .modalities import columns, encoder_of
-from .raw import found
-from .roles import Roles, Said, assigned
+from msam_bench.data.importing.asked import Asked
+from msam_bench.data.importing.column import Column
+from msam_bench.data.importing.modalities import columns, encoder_of
+from msam_bench.data.importing.raw import found
+from msam_bench.data.importing.roles import Roles, Said, assigned
+from msam_bench.data.splits import drawn, drawn_groups
+from msam_bench.data.store.building import Plan, Sample
+from msam_bench.data.store.manifest import ALL, Header
 
 __all__ = ["Asked", "Imported", "planned"]
 

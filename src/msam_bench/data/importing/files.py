@@ -9,15 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from msam_bench.data.importing.asked import Asked
+from msam_bench.data.importing.column import Column
+from msam_bench.data.importing.numeric import of_files
 from msam_bench.data.media.audio import fitted, resampled, sound
 from msam_bench.data.media.images import picture, sized
 from msam_bench.data.media.spectrograms import filterbank
 from msam_bench.data.media.video import pictures
 from msam_bench.data.modality import Modality
-
-from .asked import Asked
-from .column import Column
-from .numeric import of_files
 
 SOUND = (".wav", ".flac", ".mp3", ".ogg")
 PICTURE = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

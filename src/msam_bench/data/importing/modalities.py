@@ -14,17 +14,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from msam_bench.backbones import BY_KIND, ENCODERS
+from msam_bench.data.importing import texts
+from msam_bench.data.importing.asked import Asked
+from msam_bench.data.importing.column import Column
+from msam_bench.data.importing.files import ENDINGS, of_paths
+from msam_bench.data.importing.numeric import of_arrays, of_columns
+from msam_bench.data.importing.raw import Raw
+from msam_bench.data.importing.roles import Roles, numbers
 from msam_bench.data.modality import Modality
+from msam_bench.encoders import BY_KIND, ENCODERS
 from msam_bench.names import nearest
-
-from . import texts
-from .asked import Asked
-from .column import Column
-from .files import ENDINGS, of_paths
-from .numeric import of_arrays, of_columns
-from .raw import Raw
-from .roles import Roles, numbers
 
 
 def columns(raw: Raw, roles: Roles, asked: Asked) -> list[Column]:

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from msam_bench.data.importing.archives import arrays
+from msam_bench.data.importing.column import Column
+from msam_bench.data.importing.layouts import STORED, Layout, laid_out
+from msam_bench.data.importing.raw import Raw
+from msam_bench.data.importing.roles import numbers
 from msam_bench.data.modality import Modality
-
-from .archives import arrays
-from .column import Column
-from .layouts import STORED, Layout, laid_out
-from .raw import Raw
-from .roles import numbers
 
 
 def of_arrays(name: str, samples: Sequence[NDArray[Any]], kind: str | None, source: str = "an array") -> Column:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .archives import ARCHIVES, arrays
-from .tables import TABLES, table
+from msam_bench.data.importing.archives import ARCHIVES, arrays
+from msam_bench.data.importing.tables import TABLES, table
 
 SPLIT_NAMES = {
     "train": "train",

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from msam_bench.data.importing.asked import Asked
+from msam_bench.data.importing.raw import SPLIT_NAMES, Raw
 from msam_bench.names import nearest
-
-from .asked import Asked
-from .raw import SPLIT_NAMES, Raw
 
 LABELS = ("label", "labels", "class", "target", "targets", "y")
 SPLITS = ("split", "partition", "subset", "fold")

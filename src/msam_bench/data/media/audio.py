@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .opening import brief, needed, present
+from msam_bench.data.media.opening import brief, needed, present
 
 VIDEO = (".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp4", ".webm")
 """Endings of files whose sound is read with PyAV."""

@@ -11,7 +11,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from .opening import present
+from msam_bench.data.media.opening import present
 
 _PLAIN = {
     ("numpy", "dtype"),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .opening import brief, needed, present
+from msam_bench.data.media.opening import brief, needed, present
 
 _SLACK = 0.75
 """Seconds by which a video's last picture may come before the end that the file declares."""

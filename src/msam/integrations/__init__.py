@@ -1,0 +1,1 @@
+"""Integrations: one file an engine, each the only importer of it."""

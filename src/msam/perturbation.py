@@ -1,0 +1,210 @@
+"""The two-pass step that every sharpness-aware method shares.
+
+    with first_pass(objective, inputs, target) as step:            # g(theta) in .grad
+        second = step.again(ascend, weight)                        # (1 - weight) g(theta) + weight g(theta + epsilon)
+
+with `ascend(weights, gradients)` saying what epsilon is, such as `lambda _, gradients: steepest(gradients, rho)`.
+
+The mixture is made in place: the first gradient is scaled where it lies and the second pass accumulates onto it, so
+no gradient is copied and one synchronised backward ends the step. With `weight=1` the first gradient is let go of
+before the second pass. Both passes see the same loss scale, so gradient scaling needs nothing. If anything raises,
+weights and gradients are what they were.
+
+In data-parallel training each rank climbs by the gradient of its own samples (m-sharpness); `synchronised` makes all of
+them climb by the gradient of the whole batch, for one more reduction of gradients a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from msam.blocks import dense
+from msam.model_state import Aside, perturbed, scale_gradients
+from msam.objective import Objective, Part, Pass
+from msam.types import Inputs
+
+
+class Climb(NamedTuple):
+    """A perturbation `length * direction`; the direction can be the gradients themselves, so that nothing is copied.
+
+    Args:
+        direction: one tensor a weight.
+        length: 0-d, so that nobody waits for the device.
+    """
+
+    direction: Sequence[Tensor]
+    length: Tensor
+
+    @property
+    def epsilon(self) -> list[Tensor]:
+        """The perturbation, one tensor a weight."""
+        return list(torch._foreach_mul(list(self.direction), self.length)) if self.direction else []
+
+
+def steepest(gradients: Sequence[Tensor], rho: float) -> Climb:
+    """`rho g / |g|`, the norm taken over all tensors together (SAM, Foret et al. 2021, arXiv 2010.01412, Eq. 2).
+
+    Independent of the loss's scale, so mixed precision needs no unscaling. A zero gradient gives a zero perturbation.
+
+    Args:
+        gradients: one tensor a weight.
+        rho: radius of the ball, in units of the weights.
+    """
+    return Climb(gradients, _length(gradients, rho))
+
+
+def scaled_steepest(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> Climb:
+    """`rho T^2 g / |T g|` with `T = |w| + eta` (ASAM, Kwon et al. 2021, arXiv 2102.11600, Eq. 4), scale-invariant.
+
+    Args:
+        weights: the tensors that the gradients belong to.
+        gradients: one tensor a weight.
+        rho: radius in the scaled space.
+        eta: keeps weights at zero movable; the paper uses 0.01, 0 gives the commonly copied code.
+    """
+    scales = torch._foreach_abs([weight.detach() for weight in weights])
+    torch._foreach_add_(scales, eta)
+    once = torch._foreach_mul(scales, list(gradients))
+    length = _length(once, rho)
+    torch._foreach_mul_(once, scales)
+    return Climb(once, length)
+
+
+def ball(gradients: Sequence[Tensor], rho: float) -> list[Tensor]:
+    """`steepest`, spelled out."""
+    return steepest(gradients, rho).epsilon
+
+
+def scaled_ball(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> list[Tensor]:
+    """`scaled_steepest`, spelled out."""
+    return scaled_steepest(weights, gradients, rho, eta).epsilon
+
+
+def _length(tensors: Sequence[Tensor], rho: float) -> Tensor:
+    norm = torch.nn.utils.get_total_norm(list(tensors))
+    return torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
+
+
+Ascend = Callable[[list[Tensor], list[Tensor]], Climb]
+"""(weights, gradients) -> what is added to the weights."""
+
+
+class TwoPass:
+    """A first pass that has been made, and the second one that may follow."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        inputs: Inputs,
+        target: Tensor,
+        earlier: Aside,
+        synchronised: bool = False,
+        observed: bool = True,
+        part: float = 1.0,
+        low_precision: bool = False,
+    ) -> None:
+        self.objective, self.inputs, self.target = objective, inputs, target
+        self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
+        self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
+        self.first: Pass = objective.descend(inputs, target, local=True, observed=observed)
+        self._synchronise()
+
+    def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Parameters that received a gradient: all, or some of those given."""
+        candidates = self.earlier.weights if among is None else among
+        return [weight for weight in candidates if weight.grad is not None]
+
+    def gradients(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """The first pass's gradients, one for each of `weights(among)`; sparse ones (of embeddings) as dense ones."""
+        return [dense(weight.grad) for weight in self.weights(among) if weight.grad is not None]
+
+    def again(self, ascend: Ascend, weight: float | Tensor) -> Pass:
+        """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""
+        block = self.weights()
+        with perturbed(block, *ascend(block, self.gradients())):
+            scale_gradients(block, 1 - weight)
+            self.earlier.rejoin()
+            with self._second() as like:
+                return self.objective.again(*like, weight)
+
+    def again_within(self, modality: str, among: Sequence[Tensor], ascend: Ascend, weight: float | Tensor) -> Pass:
+        """One modality's block moves and mixes; every other parameter keeps its gradient at theta."""
+        block = self.weights(among)
+        if not block:
+            self.finish()
+            return self.first
+        with perturbed(block, *ascend(block, self.gradients(block))):
+            scale_gradients(block, 1 - weight)
+            with self._second() as like:
+                second = self.objective.again_within(modality, block, *like, weight)
+        self.finish()
+        return second
+
+    def again_along(self, part: Part, ascend: Ascend, weight: float) -> Pass:
+        """One Shapley part `g_d` of the gradient moves: `g(theta) + weight (g_d(theta + epsilon) - g_d(theta))`."""
+        with self._second() as like:
+            with Aside(self.earlier.weights):
+                self.objective.descend_along(*like, part, local=True)
+                self._synchronise()
+                block = self.weights()
+                epsilon = ascend(block, self.gradients()).epsilon
+                scale_gradients(block, -weight)
+            self.earlier.rejoin()
+            with perturbed(block, epsilon):
+                return self.objective.descend_along(*like, part, weight)
+
+    def rise(self, second: Pass) -> Tensor:
+        """`l(theta + epsilon) - l(theta)` on the samples that the second pass saw, 0-d."""
+        below = self.first.loss
+        if len(second.logits) < len(self.target):
+            below = self.objective.loss(self.first.logits[self.rows], self.target[self.rows])
+        return second.loss - below
+
+    @contextmanager
+    def _second(self) -> Iterator[tuple[Pass, Inputs, Tensor]]:
+        """The pass that a second one is like, and what it sees: the first samples of a batch that is a part of it."""
+        first, inputs, target = self.first, self.inputs, self.target[self.rows]
+        if len(target) < len(self.target):
+            first, inputs = first.rows(self.rows), {name: tensor[self.rows] for name, tensor in inputs.items()}
+        precision = self.objective.low_precision() if self.low_precision else nullcontext()
+        with self.objective.on_part(len(target) / len(self.target)), precision:
+            yield first, inputs, target
+
+    def _synchronise(self) -> None:
+        if self.synchronised:
+            self.objective.average_gradients(self.earlier.weights)
+
+    def finish(self) -> None:
+        """Ends a step whose last pass stayed on its rank."""
+        self.earlier.rejoin()
+        self.objective.share_gradients()
+
+
+@contextmanager
+def first_pass(
+    objective: Objective,
+    inputs: Inputs,
+    target: Tensor,
+    synchronised: bool = False,
+    observed: bool = True,
+    part: float = 1.0,
+    low_precision: bool = False,
+) -> Iterator[TwoPass]:
+    """Makes the first pass with earlier gradients set aside; see the module's docstring.
+
+    Args:
+        objective: the model and criterion.
+        inputs: modality -> `[batch, ...]`.
+        target: `[batch, ...]`.
+        synchronised: let all ranks have the gradient of the whole batch.
+        observed: note the features, for whom they are read.
+        part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
+        low_precision: run the second forward pass in bfloat16.
+    """
+    with Aside(objective.parameters()) as earlier:
+        yield TwoPass(objective, inputs, target, earlier, synchronised, observed, part, low_precision)

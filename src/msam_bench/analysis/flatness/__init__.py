@@ -1,0 +1,1 @@
+"""Flatness of finished runs: measures, comparisons and loss surfaces as numbers."""

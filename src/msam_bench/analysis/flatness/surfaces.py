@@ -1,0 +1,192 @@
+"""Loss surfaces of several runs on shared directions: the same plane, the same data, one scale.
+
+sheets = surfaces(records, Grid(points=25), executor)    # one a run
+sheets[0].losses[i][j]                                   # None where the loss is not finite
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msam_bench.analysis.flatness.measurement import batches
+from msam_bench.runs.executor import in_order
+
+if TYPE_CHECKING:
+    from msam.sharpness import Landscape, Surface
+    from msam_bench.runs.record import Record
+
+Points = list[list[float | None]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The loss of one run's model on a grid, or along a line, which is a grid with one place on its second axis.
+
+    Args:
+        label: the method.
+        seed: of the run.
+        axes: coordinates along both axes, `[points]` each.
+        losses: `[points][points]`, rows along the first axis; None marks a hole.
+        loss: at the weights as they are.
+        labels: what the axes are.
+        block: which weights move.
+        coalition: the modalities that are present.
+        samples: how many the loss is a mean of.
+        unit: of the loss.
+        about: where the directions come from, in a sentence.
+        paths: method -> coordinates of its weights along training, `[epochs]`, if it is drawn.
+    """
+
+    label: str
+    seed: int
+    axes: tuple[list[float], list[float]]
+    losses: Points
+    loss: float
+    labels: tuple[str, ...]
+    block: str
+    coalition: tuple[str, ...]
+    samples: int
+    unit: str
+    about: str
+    paths: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+    @property
+    def holes(self) -> int:
+        """At how many points the loss is not finite."""
+        return sum(value is None for row in self.losses for value in row)
+
+    @property
+    def values(self) -> list[float]:
+        """The finite losses."""
+        return [value for row in self.losses for value in row if value is not None]
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        return f"{f'last weights of {self.label}' if self.paths else self.label}: loss {self.loss:.3g}"
+
+    @property
+    def straight(self) -> bool:
+        """Whether this is a line."""
+        return len(self.axes[1]) == 1
+
+
+def chosen(records: Sequence[Record], seed: int | None = None, reference: str = "joint") -> list[Record]:
+    """One finished run of each method, all of one seed and of the same data; the reference first, where it is there.
+
+    Args:
+        records: runs to choose from.
+        seed: which; the lowest that most methods have if None.
+        reference: the method that gives the directions their lengths.
+
+    Raises:
+        ValueError: if there is no run (of that seed), two of one method, or runs are of different data or shapes.
+    """
+    counts: dict[int, int] = {}
+    for record in records:
+        counts[record.seed] = counts.get(record.seed, 0) + 1
+    if not counts or (seed is not None and seed not in counts):
+        raise ValueError(f"Expected a finished run{'' if seed is None else f' of seed {seed}'}, found none; train one.")
+    wanted = min(counts, key=lambda it: (-counts[it], it)) if seed is None else seed
+    own = [record for record in records if record.seed == wanted]
+    kinds = {tuple(str(one.config[key]) for key in ("data", "fusion", "features", "hidden", "encoders")) for one in own}
+    if len(kinds) > 1:
+        raise ValueError("These runs have different data or models, which share no directions; name runs of one kind.")
+    found: dict[str, Record] = {}
+    for record in own:
+        if (other := found.setdefault(record.label, record)) is not record:
+            both = f"{other.folder.name} and {record.folder.name}"
+            raise ValueError(f"{record.label} has two runs of seed {wanted}, {both}; name the folders of one each.")
+    return sorted(found.values(), key=lambda record: record.label != reference)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is drawn.
+
+    Args:
+        block: which weights move: all (None), a modality's encoder, or `fusion`.
+        coalition: the modalities that are present, None for all.
+        axes: 2 for a surface, 1 for a line.
+        points: along each axis.
+        span: coordinates go from -span to span; one unit is one length of each filter of the first run.
+        samples: of the training split.
+        seed: of directions and samples.
+    """
+
+    block: str | None = None
+    coalition: tuple[str, ...] | None = None
+    axes: int = 2
+    points: int = 25
+    span: float = 1.0
+    samples: int = 512
+    seed: int = 0
+
+
+def surfaces(
+    records: Sequence[Record],
+    grid: Grid,
+    executor: Executor,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    epochs: Mapping[Path, int] | None = None,
+) -> list[Sheet]:
+    """The surfaces of several runs, in literally the same directions, scaled to the filters of the first run.
+
+    Args:
+        records: finished runs of one seed, see `chosen`.
+        grid: what is drawn.
+        executor: draws one run a job.
+        watch: told how many surfaces of all are done.
+        epochs: the weights after which epoch of each run, by folder; the selected ones if None.
+    """
+    sites = [(record, (epochs or {}).get(record.folder)) for record in records]
+    return in_order([executor.submit(sheet, *site, *sites[0], grid) for site in sites], executor, watch)
+
+
+def sheet(record: Record, epoch: int | None, reference: Record, then: int | None, grid: Grid) -> Sheet:
+    """The surface of one run after an epoch, in directions scaled to the filters of another."""
+    from msam.sharpness import random_plane, surface
+
+    plane = random_plane(landscape_of(reference, grid, then), grid.axes)
+    found = surface(landscape_of(record, grid, epoch), plane, points=grid.points, span=grid.span)
+    about = f"Directions: seed {grid.seed}, filter norms of {reference.label}; one unit is one length of every filter."
+    return written(found, record, about)
+
+
+def landscape_of(record: Record, grid: Grid, epoch: int | None = None) -> Landscape:
+    """The loss around the weights of a run after an epoch, or around the selected ones."""
+    from msam.sharpness import Landscape
+
+    objective, data = batches(record, grid.samples, grid.seed, epoch)
+    return Landscape(objective, data, block=grid.block, coalition=grid.coalition, seed=grid.seed)
+
+
+def written(
+    found: Surface, record: Record, about: str, paths: Mapping[str, Sequence[tuple[float, float]]] | None = None
+) -> Sheet:
+    """A surface as plain values."""
+    first, second = [*(axis.tolist() for axis in found.axes), [0.0]][:2]
+    rows = found.losses.reshape(len(first), len(second)).tolist()
+    losses = [[None if value != value else value for value in row] for row in rows]  # NaN is a hole
+    site = (found.site.block, found.site.coalition, found.site.samples)
+    where = (record.label, record.seed, (first, second), losses, found.loss, found.labels)
+    unit = "nats" if record.data["classes"] else "squared error"
+    return Sheet(*where, *site, unit, about, paths or {})
+
+
+def table(sheets: Sequence[Sheet]) -> str:
+    """Every point as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("method", "seed", "first", "second", "loss"))
+    for sheet in sheets:
+        for a, row in zip(sheet.axes[0], sheet.losses, strict=True):
+            for b, value in zip(sheet.axes[1], row, strict=True):
+                writer.writerow((sheet.label, sheet.seed, a, b, "" if value is None else value))
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""The published data sets of the bench, a file or a package each."""

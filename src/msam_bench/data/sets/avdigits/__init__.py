@@ -1,0 +1,1 @@
+"""av-digits: reduced handwritten digits paired with spoken digits in noise."""

@@ -1,0 +1,1 @@
+"""AVE: audio-visual events in clips of ten seconds."""

@@ -1,0 +1,1 @@
+"""CREMA-D: six emotions, seen and heard."""

@@ -1,0 +1,1 @@
+"""UR-FUNNY: humour in talks, from words, voice and face."""

@@ -1,0 +1,37 @@
+"""From runs to figures: each one a Vega-Lite specification, a text alternative and the numbers behind it.
+
+There is one function for each section of the page. Importing them is cheap: altair is imported when a figure is drawn.
+
+    methods = looks(["joint", "msam"], ink="joint")
+    for figure in learning({"joint": runs, "msam": others}, methods):
+        figure.title, figure.alt, figure.spec
+"""
+
+from msam_bench.reporting.figures.curves import MOST_POINTS
+from msam_bench.reporting.figures.drawing import Figure
+from msam_bench.reporting.figures.epochs import contributions, dominance, gap, learning, strengths
+from msam_bench.reporting.figures.foremost import MOST, foremost
+from msam_bench.reporting.figures.lines import lines
+from msam_bench.reporting.figures.methods import cost, differences, seeds
+from msam_bench.reporting.figures.modalities import coalitions, shares
+from msam_bench.reporting.figures.palette import Look, looks
+
+__all__ = [
+    "MOST",
+    "MOST_POINTS",
+    "Figure",
+    "Look",
+    "coalitions",
+    "contributions",
+    "cost",
+    "differences",
+    "dominance",
+    "foremost",
+    "gap",
+    "learning",
+    "lines",
+    "looks",
+    "seeds",
+    "shares",
+    "strengths",
+]

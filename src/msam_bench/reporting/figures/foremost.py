@@ -1,0 +1,26 @@
+"""Which names stand out where there are more than eyes can follow: the foremost in colour, the others in grey.
+
+    training, validation = foremost([lines("Training", ...), lines("Validation", ...)])
+    training.bold  # ("joint", "sam", "msam"), the same in both
+
+A layer that shows only these filters by `BOLD`; the page's legend changes which they are.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from msam_bench.reporting.figures.drawing import Figure
+
+MOST = 7
+"""Names that stand out at a time: ink and six colours."""
+BOLD = "indexof(bold, datum.g) >= 0"
+"""Whether the row of a figure is of a name that stands out."""
+
+
+def foremost(figures: Iterable[Figure]) -> list[Figure]:
+    """Lets the same names stand out in all figures of a section: those of the lowest ranks that any of them draws."""
+    own = list(figures)
+    looks = {look.name: look for figure in own for look in figure.drawn}
+    bold = tuple(look.name for look in sorted(looks.values(), key=lambda look: look.rank)[:MOST])
+    parameter = {"params": [{"name": "bold", "value": [*bold]}]}
+    return [replace(figure, bold=bold, spec=figure.spec | parameter) for figure in own]

@@ -1,0 +1,1 @@
+"""Runs: the folder and record of each, and where many are trained."""

@@ -1,0 +1,80 @@
+"""The model of a run: as it starts, and as it was selected when the run was finished.
+
+objective, dataset = restored(record)
+inputs, target = dataset.splits["test"].take(slice(None))
+objective.logits(inputs)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msam import EarlyFusion, FusionModel, LateFusion, Objective
+from msam_bench import data
+from msam_bench.config.run import RunConfig, validated
+from msam_bench.encoders import encoder, weights
+from msam_bench.runs import snapshots
+from msam_bench.training import checkpoint
+from msam_bench.training.metrics import scoring
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from msam_bench.runs.record import Record
+
+
+def model_of(config: RunConfig, dataset: data.Dataset) -> FusionModel:
+    """A fresh model for a data set, as a configuration describes it; its weights come from the main random stream."""
+    widths, outputs = config.widths(dataset.modalities), dataset.outputs
+    encoders = {
+        name: encoder(look, widths[name], config.hidden, config.encoder(name).name, **config.encoder(name).params)
+        for name, look in dataset.looks.items()
+    }
+    late = config.fusion == "late"
+    return FusionModel(encoders, LateFusion(widths, outputs) if late else EarlyFusion(widths, outputs, config.trunk))
+
+
+def load_weights(model: FusionModel, config: RunConfig) -> None:
+    """Puts the weights that a configuration names into the encoders.
+
+    Raises:
+        ValueError: a file that is missing, has changed since the run was resolved, or does not fit.
+    """
+    for name, said in config.encoders.items():
+        if said.weights:
+            weights.load(model.encoders[name], Path(said.weights), said.sha256)
+
+
+def restored(record: Record, epoch: int | None = None) -> tuple[Objective, data.Dataset]:
+    """The model of a finished run, with the data it was trained on.
+
+    Args:
+        record: the run.
+        epoch: its weights after this epoch, of which it kept a snapshot; the selected ones if None.
+
+    Raises:
+        ValueError: if the run is not finished, its checkpoint is missing or damaged, or the data have changed.
+    """
+    if record.status != "finished":
+        raise ValueError(f"Expected a finished run in {record.folder}, found one that is {record.status}.")
+    config = validated(record.config)
+    dataset = data.source(config.data).load(config.seed)
+    if dataset.fingerprint != record.data["fingerprint"]:
+        raise ValueError(f"The data of {record.folder} have changed since it was trained; train it again.")
+    model = model_of(config, dataset)
+    try:
+        model.load_state_dict(_weights(record, epoch))
+    except (KeyError, RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"Expected this run's model in {record.folder}, found: {reason}; delete the folder to train it again."
+        ) from None
+    return Objective(model, scoring(dataset).criterion), dataset
+
+
+def _weights(record: Record, epoch: int | None) -> dict[str, Tensor]:
+    if epoch is not None:
+        return snapshots.load(record.folder, epoch)
+    found: dict[str, Tensor] = checkpoint.load(record.folder / "best.ckpt")["model"]
+    return found

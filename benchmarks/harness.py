@@ -21,12 +21,12 @@ import torch
 
 from msam_bench.config.run import RunConfig, resolve
 from msam_bench.runs import fit
-from msam_bench.training.distributed import Ranks
+from msam_bench.training.distributed import Distributed
 
 
 def bare(config: RunConfig, folder: Path, looks: bool) -> None:
     """The steps of a run in a loop without more, on the parts that `fit.run` makes."""
-    run = fit._Run(config, folder, 1e9, Ranks())
+    run = fit._Run(config, folder, 1e9, Distributed())
     for _ in range(config.epochs):
         run.model.train()
         for inputs, target in run._shuffled("train"):

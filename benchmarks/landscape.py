@@ -68,7 +68,7 @@ def train(objective: Objective, batches: list[tuple[dict[str, Tensor], Tensor]],
     for _ in range(epochs):
         for inputs, target in batches:
             optimizer.zero_grad()
-            objective.descend(inputs, target)
+            objective.accumulate_gradient(inputs, target)
             optimizer.step()
     optimizer.zero_grad()
 

@@ -2,14 +2,13 @@
 
     python scripts/tune.py --data digits6 --fusion late --seeds 3 --finalists 2
 
-What is tried stands in `src/msam_bench/config/search_space.toml`. The learning rate is chosen for joint training and kept for
-every method that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a method are
-trained at the first tuning seed, and the best of them, as many as `--finalists`, at the others too; the best of these
-by the mean over all seeds is chosen. No comparison uses these seeds by default. Where seven are too many, `--trials`
-takes every other.
-Better is a higher validation accuracy at the selected epoch, then a lower validation loss; the test split is not looked
-at. Runs that are there already are found again. Writes every trial to `docs/results/tuning-DATA-FUSION.csv` and prints
-what belongs into `src/msam_bench/config/defaults/DATA.toml`.
+What is tried stands in `src/msam_bench/config/search_space.toml`. The learning rate is chosen for joint training and
+kept for every method that has a setting of its own, unless `--lr` gives one that was chosen before. All trials of a
+method are trained at the first tuning seed, and the best of them, as many as `--finalists`, at the others too; the
+best of these by the mean over all seeds is chosen. No comparison uses these seeds by default. Where seven are too
+many, `--trials` takes every other. Better is a higher validation accuracy at the selected epoch, then a lower
+validation loss; the test split is not looked at. Runs that are there already are found again. Writes every trial to
+`docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/config/defaults/DATA.toml`.
 """
 
 from __future__ import annotations

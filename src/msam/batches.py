@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from msam.objective import Objective
-from msam.presence import blanked
+from msam.presence import zero_absent_rows
 from msam.types import Batches, Inputs
 
 
@@ -20,10 +20,10 @@ def moved(objective: Objective, batches: Batches) -> Iterator[tuple[Inputs, Tens
     for inputs, target in batches:
         device = objective.device
         there = {name: tensor.to(device) for name, tensor in inputs.items()}
-        yield blanked(there), target.to(device)
+        yield zero_absent_rows(there), target.to(device)
 
 
-def averaged(objective: Objective, batches: Batches, measure: Callable[[Inputs, Tensor], Tensor]) -> Tensor:
+def average_over(objective: Objective, batches: Batches, measure: Callable[[Inputs, Tensor], Tensor]) -> Tensor:
     """Mean of a measure over the samples of a set, on all ranks of data-parallel training together.
 
     Args:

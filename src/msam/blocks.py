@@ -2,7 +2,7 @@
 
 An example.
 
-    fused, alone = objective.gradients(loss, weights), objective.gradients(own_loss, weights)
+    fused, alone = objective.compute_gradients(loss, weights), objective.compute_gradients(own_loss, weights)
     squared, own_squared, product = products(fused, alone, encoder)
     total = added(fused, alone)                                     # weight -> fused + alone
 """

@@ -56,7 +56,7 @@ class Heads(nn.ModuleDict):
         """Those losses without graph, `[modalities]`, and the gradients of each in its encoder and classifier."""
         losses = self.losses(objective, live, target)
         gradients = {
-            name: objective.gradients(loss, [*objective.parameters(name), *self[name].parameters()])
+            name: objective.compute_gradients(loss, [*objective.parameters(name), *self[name].parameters()])
             for name, loss in losses.items()
         }
         return torch.stack([loss.detach() for loss in losses.values()]), gradients

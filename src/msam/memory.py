@@ -19,19 +19,21 @@ Memory = Mapping[str, Tensor]
 """Name of a weight -> what is remembered of it."""
 
 
-def recalled(objective: Objective, memory: Memory, weights: Sequence[Tensor]) -> list[Tensor]:
+def recall(objective: Objective, memory: Memory, weights: Sequence[Tensor]) -> list[Tensor]:
     """What is remembered of each weight, where the weight is; zeros where nothing is."""
     found = [memory.get(name) for name in _names(objective, weights)]
     return [torch.zeros_like(w) if kept is None else kept.to(w) for w, kept in zip(weights, found, strict=True)]
 
 
-def noted(objective: Objective, memory: Memory, weights: Sequence[Tensor], now: Sequence[Tensor]) -> dict[str, Tensor]:
+def remember(
+    objective: Objective, memory: Memory, weights: Sequence[Tensor], now: Sequence[Tensor]
+) -> dict[str, Tensor]:
     """The memory with new tensors for some weights; should one of them not be finite, the memory as it was.
 
     An overflow under gradient scaling is passed over in this way, without waiting for the device.
     """
     finite = torch.nn.utils.get_total_norm(list(now)).isfinite()
-    pairs = zip(recalled(objective, memory, weights), now, strict=True)
+    pairs = zip(recall(objective, memory, weights), now, strict=True)
     kept = [torch.where(finite, new.detach(), old) for old, new in pairs]
     return {**memory, **dict(zip(_names(objective, weights), kept, strict=True))}
 

@@ -140,11 +140,11 @@ def only(weights: Sequence[Tensor], among: Sequence[Tensor]) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-class Aside:
-    """Gradients that were there before: `with Aside(weights) as earlier` starts from empty `.grad`.
+class StashedGradients:
+    """Gradients that were there before: `with StashedGradients(weights) as earlier` starts from empty `.grad`.
 
-    `rejoin` adds them to what has been computed since. Leaving without an error adds them if `rejoin` was not called,
-    and keeps each earlier tensor's identity; leaving with an error puts back exactly what was found.
+    `restore_earlier` adds them to what has been computed since. Leaving without an error adds them if `restore_earlier`
+    was not called, and keeps each earlier tensor's identity; leaving with an error puts back exactly what was found.
     """
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
@@ -152,13 +152,13 @@ class Aside:
         self.earlier: list[Tensor | None] = []
         self._joined = False
 
-    def __enter__(self) -> Aside:
+    def __enter__(self) -> StashedGradients:
         self.earlier = [weight.grad for weight in self.weights]
         for weight in self.weights:
             weight.grad = None
         return self
 
-    def rejoin(self) -> None:
+    def restore_earlier(self) -> None:
         """Adds the earlier gradients to the present ones, before a pass whose gradients are shared between ranks."""
         self._joined = True
         for weight, earlier in zip(self.weights, self.earlier, strict=True):
@@ -167,7 +167,7 @@ class Aside:
 
     def __exit__(self, error: object, *_: object) -> None:
         if error is None and not self._joined:
-            self.rejoin()
+            self.restore_earlier()
         for weight, earlier in zip(self.weights, self.earlier, strict=True):
             if earlier is None and error is None:
                 continue
@@ -186,7 +186,7 @@ def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
         torch._foreach_mul_(gradients, factor)
 
 
-def reinstated(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+def restore_state(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Writes values kept from an earlier epoch back into a `state_dict`; not for use within a step."""
     with torch.no_grad():
         for name, value in values.items():

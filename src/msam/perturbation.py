@@ -1,9 +1,9 @@
 """The two-pass step that every sharpness-aware method shares.
 
-    with first_pass(objective, inputs, target) as step:            # g(theta) in .grad
-        second = step.again(ascend, weight)                        # (1 - weight) g(theta) + weight g(theta + epsilon)
+    with first_pass(objective, inputs, target) as step:    # g(theta) in .grad
+        second = step.second_pass(ascend, weight)    # (1 - weight) g(theta) + weight g(theta + epsilon)
 
-with `ascend(weights, gradients)` saying what epsilon is, such as `lambda _, gradients: steepest(gradients, rho)`.
+with `ascend(weights, gradients)` giving epsilon, such as `lambda _, gradients: sam_perturbation(gradients, rho)`.
 
 The mixture is made in place: the first gradient is scaled where it lies and the second pass accumulates onto it, so
 no gradient is copied and one synchronised backward ends the step. With `weight=1` the first gradient is let go of
@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from msam.blocks import dense
-from msam.model_state import Aside, perturbed, scale_gradients
+from msam.model_state import StashedGradients, perturbed, scale_gradients
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
 
 
-class Climb(NamedTuple):
+class Perturbation(NamedTuple):
     """A perturbation `length * direction`; the direction can be the gradients themselves, so that nothing is copied.
 
     Args:
@@ -46,7 +46,7 @@ class Climb(NamedTuple):
         return list(torch._foreach_mul(list(self.direction), self.length)) if self.direction else []
 
 
-def steepest(gradients: Sequence[Tensor], rho: float) -> Climb:
+def sam_perturbation(gradients: Sequence[Tensor], rho: float) -> Perturbation:
     """`rho g / |g|`, the norm taken over all tensors together (SAM, Foret et al. 2021, arXiv 2010.01412, Eq. 2).
 
     Independent of the loss's scale, so mixed precision needs no unscaling. A zero gradient gives a zero perturbation.
@@ -55,10 +55,10 @@ def steepest(gradients: Sequence[Tensor], rho: float) -> Climb:
         gradients: one tensor a weight.
         rho: radius of the ball, in units of the weights.
     """
-    return Climb(gradients, _length(gradients, rho))
+    return Perturbation(gradients, _length(gradients, rho))
 
 
-def scaled_steepest(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> Climb:
+def asam_perturbation(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> Perturbation:
     """`rho T^2 g / |T g|` with `T = |w| + eta` (ASAM, Kwon et al. 2021, arXiv 2102.11600, Eq. 4), scale-invariant.
 
     Args:
@@ -72,17 +72,17 @@ def scaled_steepest(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho:
     once = torch._foreach_mul(scales, list(gradients))
     length = _length(once, rho)
     torch._foreach_mul_(once, scales)
-    return Climb(once, length)
+    return Perturbation(once, length)
 
 
 def ball(gradients: Sequence[Tensor], rho: float) -> list[Tensor]:
-    """`steepest`, spelled out."""
-    return steepest(gradients, rho).epsilon
+    """`sam_perturbation`, spelled out."""
+    return sam_perturbation(gradients, rho).epsilon
 
 
-def scaled_ball(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> list[Tensor]:
-    """`scaled_steepest`, spelled out."""
-    return scaled_steepest(weights, gradients, rho, eta).epsilon
+def asam_epsilon(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> list[Tensor]:
+    """`asam_perturbation`, spelled out."""
+    return asam_perturbation(weights, gradients, rho, eta).epsilon
 
 
 def _length(tensors: Sequence[Tensor], rho: float) -> Tensor:
@@ -90,7 +90,7 @@ def _length(tensors: Sequence[Tensor], rho: float) -> Tensor:
     return torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
 
 
-Ascend = Callable[[list[Tensor], list[Tensor]], Climb]
+Ascent = Callable[[list[Tensor], list[Tensor]], Perturbation]
 """(weights, gradients) -> what is added to the weights."""
 
 
@@ -102,7 +102,7 @@ class TwoPass:
         objective: Objective,
         inputs: Inputs,
         target: Tensor,
-        earlier: Aside,
+        earlier: StashedGradients,
         synchronised: bool = False,
         observed: bool = True,
         part: float = 1.0,
@@ -111,7 +111,7 @@ class TwoPass:
         self.objective, self.inputs, self.target = objective, inputs, target
         self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
-        self.first: Pass = objective.descend(inputs, target, local=True, observed=observed)
+        self.first: Pass = objective.accumulate_gradient(inputs, target, local=True, observed=observed)
         self._synchronise()
 
     def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
@@ -123,16 +123,18 @@ class TwoPass:
         """The first pass's gradients, one for each of `weights(among)`; sparse ones (of embeddings) as dense ones."""
         return [dense(weight.grad) for weight in self.weights(among) if weight.grad is not None]
 
-    def again(self, ascend: Ascend, weight: float | Tensor) -> Pass:
+    def second_pass(self, ascend: Ascent, weight: float | Tensor) -> Pass:
         """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""
         block = self.weights()
         with perturbed(block, *ascend(block, self.gradients())):
             scale_gradients(block, 1 - weight)
-            self.earlier.rejoin()
+            self.earlier.restore_earlier()
             with self._second() as like:
-                return self.objective.again(*like, weight)
+                return self.objective.second_pass(*like, weight)
 
-    def again_within(self, modality: str, among: Sequence[Tensor], ascend: Ascend, weight: float | Tensor) -> Pass:
+    def second_pass_of_encoder(
+        self, modality: str, among: Sequence[Tensor], ascend: Ascent, weight: float | Tensor
+    ) -> Pass:
         """One modality's block moves and mixes; every other parameter keeps its gradient at theta."""
         block = self.weights(among)
         if not block:
@@ -141,22 +143,22 @@ class TwoPass:
         with perturbed(block, *ascend(block, self.gradients(block))):
             scale_gradients(block, 1 - weight)
             with self._second() as like:
-                second = self.objective.again_within(modality, block, *like, weight)
+                second = self.objective.second_pass_of_encoder(modality, block, *like, weight)
         self.finish()
         return second
 
-    def again_along(self, part: Part, ascend: Ascend, weight: float) -> Pass:
+    def second_pass_of_part(self, part: Part, ascend: Ascent, weight: float) -> Pass:
         """One Shapley part `g_d` of the gradient moves: `g(theta) + weight (g_d(theta + epsilon) - g_d(theta))`."""
         with self._second() as like:
-            with Aside(self.earlier.weights):
-                self.objective.descend_along(*like, part, local=True)
+            with StashedGradients(self.earlier.weights):
+                self.objective.accumulate_part_gradient(*like, part, local=True)
                 self._synchronise()
                 block = self.weights()
                 epsilon = ascend(block, self.gradients()).epsilon
                 scale_gradients(block, -weight)
-            self.earlier.rejoin()
+            self.earlier.restore_earlier()
             with perturbed(block, epsilon):
-                return self.objective.descend_along(*like, part, weight)
+                return self.objective.accumulate_part_gradient(*like, part, weight)
 
     def rise(self, second: Pass) -> Tensor:
         """`l(theta + epsilon) - l(theta)` on the samples that the second pass saw, 0-d."""
@@ -181,7 +183,7 @@ class TwoPass:
 
     def finish(self) -> None:
         """Ends a step whose last pass stayed on its rank."""
-        self.earlier.rejoin()
+        self.earlier.restore_earlier()
         self.objective.share_gradients()
 
 
@@ -206,5 +208,5 @@ def first_pass(
         part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
         low_precision: run the second forward pass in bfloat16.
     """
-    with Aside(objective.parameters()) as earlier:
+    with StashedGradients(objective.parameters()) as earlier:
         yield TwoPass(objective, inputs, target, earlier, synchronised, observed, part, low_precision)

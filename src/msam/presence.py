@@ -20,7 +20,7 @@ SUFFIX = "/present"
 """`inputs[modality + SUFFIX]`: booleans `[batch]`, which samples have the modality; all of them without the key."""
 
 
-def blanked(inputs: Inputs) -> Inputs:
+def zero_absent_rows(inputs: Inputs) -> Inputs:
     """Inputs with zeros in the rows of samples that lack the modality.
 
     Raises:
@@ -45,7 +45,7 @@ def completed(values: Features, absent: Features, inputs: Inputs) -> dict[str, T
     }
 
 
-def withheld(modalities: Iterable[str], inputs: Inputs) -> dict[str, Tensor]:
+def absent_masks(modalities: Iterable[str], inputs: Inputs) -> dict[str, Tensor]:
     """The masks of these modalities as they are in a coalition without them, for a model that reads masks."""
     keys = [name + SUFFIX for name in modalities if name + SUFFIX in inputs]
     return {key: torch.zeros_like(inputs[key]) for key in keys}

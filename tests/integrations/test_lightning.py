@@ -1,4 +1,4 @@
-"""`msam.integrations.lightning` beyond the conformance trajectories: schedules, records, resuming, sets after an epoch, refusals."""
+"""`msam.integrations.lightning` beyond the conformance runs: schedules, records, resuming, refusals."""
 
 from __future__ import annotations
 

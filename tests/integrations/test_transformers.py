@@ -1,4 +1,4 @@
-"""`msam.integrations.transformers` beyond the conformance trajectories: keyword tensors, resuming, its optimizer, refusals."""
+"""`msam.integrations.transformers` beyond the conformance runs: keyword tensors, resuming, its optimizer, refusals."""
 
 from __future__ import annotations
 

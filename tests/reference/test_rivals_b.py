@@ -26,7 +26,7 @@ from msam import (
     Objective,
     ReconBoost,
 )
-from msam.batches import averaged
+from msam.batches import average_over
 from msam.methods.pmr import prototype_log_probability, prototype_losses
 from msam.methods.reconboost import additive_parts
 from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same, state, teachers
@@ -71,10 +71,10 @@ def trained(method: Method, net: nn.Module, epochs: int, **options: Any) -> Any:
 def test_means_over_a_set_count_each_sample_once() -> None:
     objective = Objective(model(2), F.cross_entropy)
     batches = [batch(2, 5, seed=1), batch(2, 20, seed=2)]
-    mean = averaged(objective, batches, lambda inputs, target: inputs["audio"].mean())
+    mean = average_over(objective, batches, lambda inputs, target: inputs["audio"].mean())
     assert torch.allclose(mean, torch.cat([inputs["audio"] for inputs, _ in batches]).mean())
     with pytest.raises(ValueError, match="at least one sample"):
-        averaged(objective, [], lambda inputs, target: inputs["audio"].mean())
+        average_over(objective, [], lambda inputs, target: inputs["audio"].mean())
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import ASAM, GNP, MSAM, SAM, Joint, Objective, Shapley
-from msam.model_state import Aside, perturbed
-from msam.perturbation import steepest
+from msam.model_state import StashedGradients, perturbed
+from msam.perturbation import sam_perturbation
 from zoo import Opaque, Unfusable, batch, close, gradients, model, run
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
@@ -114,10 +114,10 @@ def test_sam_and_asam_equal_the_commonly_copied_optimizer(kind: str, fusion: str
 
 
 def test_asam_ball_has_its_radius_in_the_scaled_space() -> None:
-    from msam.perturbation import scaled_ball
+    from msam.perturbation import asam_epsilon
 
     weights, grads = [torch.tensor([2.0, -0.5]), torch.tensor([3.0])], [torch.tensor([1.0, 4.0]), torch.tensor([-2.0])]
-    epsilon = scaled_ball(weights, grads, rho=0.7, eta=0.01)
+    epsilon = asam_epsilon(weights, grads, rho=0.7, eta=0.01)
     scaled = torch.cat([e / (w.abs() + 0.01) for e, w in zip(epsilon, weights, strict=True)])
     assert torch.isclose(scaled.norm(), torch.tensor(0.7))
 
@@ -249,7 +249,7 @@ def test_a_second_pass_in_bfloat16_by_hand(fusion: str) -> None:
     torch.manual_seed(11)
     backward(inputs, target)
     plain = backward.objective.parameters()
-    with perturbed(list(moved.parameters()), *steepest([w.grad for w in plain], 0.3)):
+    with perturbed(list(moved.parameters()), *sam_perturbation([w.grad for w in plain], 0.3)):
         there = run(Joint(), moved, inputs, target, context=lambda: torch.autocast("cpu", torch.bfloat16))
     assert all(torch.equal(found[key], there[key]) for key in found)
     assert not close(found, full, 1e-6)
@@ -275,11 +275,11 @@ def test_shapley_parts_sum_to_the_gradient(fusion: str, count: int, absent: Any)
     net, data = model(count, fusion), batch(count)
     objective, design = Objective(net, F.cross_entropy), exact(count)
     torch.manual_seed(2)
-    first = objective.descend(*data)
+    first = objective.accumulate_gradient(*data)
     whole = gradients(net)
     net.zero_grad()
     for row in design.weights:
-        objective.descend_along(first, *data, Part(design.masks, row, absent))
+        objective.accumulate_part_gradient(first, *data, Part(design.masks, row, absent))
     assert close(gradients(net), whole, 1e-14)
 
 
@@ -336,9 +336,9 @@ def test_shared_encoder_falls_back_to_the_full_second_pass() -> None:
 def test_aside_restores_identity_and_values_on_error() -> None:
     weight = nn.Parameter(torch.ones(2))
     weight.grad = held = torch.tensor([1.0, 2.0])
-    with pytest.raises(KeyError), Aside([weight]) as earlier:  # noqa: PT012 (the order is the test)
+    with pytest.raises(KeyError), StashedGradients([weight]) as earlier:  # noqa: PT012 (the order is the test)
         (weight * 3).sum().backward()
-        earlier.rejoin()
+        earlier.restore_earlier()
         raise KeyError
     assert weight.grad is held
     assert held.tolist() == [1.0, 2.0]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import zoo
 from msam import FusionModel, LateFusion, Objective
 from msam.coalition import ABSENT
-from msam.perturbation import ball, scaled_ball
+from msam.perturbation import asam_epsilon, ball
 from msam.sharpness import (
     Landscape,
     average_sharpness,
@@ -256,7 +256,7 @@ def manual(landscape: Landscape, epsilon: list[Tensor]) -> float:
 def test_one_step_is_the_point_that_sam_and_asam_climb_to(block: str | None) -> None:
     landscape = site(block=block)
     gradient = landscape.split(landscape.gradient())
-    plain, adaptive = ball(gradient, 0.1), scaled_ball(landscape.weights, gradient, 0.5, 0.01)
+    plain, adaptive = ball(gradient, 0.1), asam_epsilon(landscape.weights, gradient, 0.5, 0.01)
     assert ball_sharpness(landscape, 0.1).value == pytest.approx(manual(landscape, plain), rel=1e-9)
     found = ball_sharpness(landscape, 0.5, adaptive=True, eta=0.01)
     assert found.value == pytest.approx(manual(landscape, adaptive), rel=1e-9)
@@ -567,7 +567,7 @@ def remember(model: nn.Module) -> dict[str, Any]:
 @pytest.mark.parametrize("block", [None, "audio"])
 def test_leaves_no_trace(name: str, block: str | None) -> None:
     model = restless()
-    Objective(model, F.cross_entropy).descend(*zoo.batch(2))
+    Objective(model, F.cross_entropy).accumulate_gradient(*zoo.batch(2))
     next(iter(model.parameters())).grad = None
     landscape = Landscape(Objective(model, F.cross_entropy), batches(), block=block)
     before = remember(model)

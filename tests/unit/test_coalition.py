@@ -41,7 +41,10 @@ def test_zero_input_is_the_encoders_answer_to_zeros() -> None:
 
 
 def test_zero_and_mean_features() -> None:
-    zeros, means = absent_features("zero-feature", FEATURES, ones), absent_features("mean-feature", FEATURES, ones)
+    zeros, means = (
+        absent_features("zero-feature", FEATURES, ones),
+        absent_features("mean-feature", FEATURES, ones),
+    )
     for name, feature in FEATURES.items():
         assert torch.equal(zeros[name], torch.zeros_like(feature[:1]))
         assert torch.equal(means[name], feature.mean(0, keepdim=True))

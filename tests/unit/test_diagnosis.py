@@ -22,7 +22,7 @@ from msam_bench.runs.choice import refusal
 from msam_bench.studies import Ask, diagnosis
 from msam_bench.studies.advice import advice
 from msam_bench.studies.evidence import Evidence, evidence
-from msam_bench.studies.looking import Look, looked_at
+from msam_bench.studies.looking import Look, inspect_run
 from records import Fake, fake
 
 # ---- probes ---------------------------------------------------------------------------------------------------------
@@ -72,8 +72,8 @@ def test_a_probe_of_values_is_scored_by_the_variance_it_explains() -> None:
 
 def test_a_run_is_looked_at_with_all_its_encoders_and_a_run_apart_with_its_own(tmp_path: Path) -> None:
     settings = {"seed": 0, "epochs": 2}
-    joint = looked_at(fit.run(resolve("digits6", "late", "joint", **settings), tmp_path))
-    apart = looked_at(fit.run(resolve("digits6", "late", "unimodal:modality=fac", **settings), tmp_path))
+    joint = inspect_run(fit.run(resolve("digits6", "late", "joint", **settings), tmp_path))
+    apart = inspect_run(fit.run(resolve("digits6", "late", "unimodal:modality=fac", **settings), tmp_path))
     assert list(joint.probes) == ["fou", "fac", "kar", "pix", "zer", "mor"]
     assert list(apart.probes) == ["fac"]
     assert 0.5 < apart.probes["fac"] <= 1.0

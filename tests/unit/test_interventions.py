@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam.model_state import (
-    Aside,
+    StashedGradients,
     captured,
     evaluation,
     only,
@@ -68,7 +68,7 @@ CONTEXTS: dict[str, Callable[[nn.Module], AbstractContextManager[Any]]] = {
     "only": lambda net: only(list(net.encoders["audio"].parameters()), among=list(net.parameters())),
     "replayed": lambda net: replayed(seeded_state(3, CPU)),
     "captured": lambda net: captured(net.encoders, CPU),
-    "aside": lambda net: Aside(list(net.parameters())),
+    "aside": lambda net: StashedGradients(list(net.parameters())),
 }
 
 
@@ -238,7 +238,7 @@ def test_only_confines_gradients_and_unfreezes_nothing(how: Any) -> None:
 def test_aside_starts_empty_and_adds_what_was_there_keeping_its_tensor() -> None:
     with_earlier, without = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     with_earlier.grad = held = torch.tensor([1.0, 2.0])
-    with Aside([with_earlier, without]):
+    with StashedGradients([with_earlier, without]):
         assert with_earlier.grad is None
         ((with_earlier + without) * 3).sum().backward()
     assert with_earlier.grad is held
@@ -250,7 +250,7 @@ def test_aside_starts_empty_and_adds_what_was_there_keeping_its_tensor() -> None
 def test_aside_gives_back_what_nothing_was_added_to() -> None:
     weight = nn.Parameter(torch.ones(2))
     weight.grad = held = torch.tensor([1.0, 2.0])
-    with Aside([weight]):
+    with StashedGradients([weight]):
         pass
     assert weight.grad is held
     assert held.tolist() == [1, 2]
@@ -259,9 +259,9 @@ def test_aside_gives_back_what_nothing_was_added_to() -> None:
 def test_aside_rejoined_early_adds_once() -> None:
     weight = nn.Parameter(torch.ones(2))
     weight.grad = held = torch.tensor([1.0, 2.0])
-    with Aside([weight]) as earlier:
+    with StashedGradients([weight]) as earlier:
         weight.sum().backward()
-        earlier.rejoin()
+        earlier.restore_earlier()
         assert weight.grad is not held
         weight.sum().backward()
     assert weight.grad is held
@@ -272,10 +272,10 @@ def test_aside_rejoined_early_adds_once() -> None:
 def test_aside_gives_back_the_same_tensors_and_values_when_its_body_raises(rejoined: bool) -> None:
     weight, without = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     weight.grad = held = torch.tensor([1.0, 2.0])
-    with pytest.raises(Stopped), Aside([weight, without]) as earlier:  # noqa: PT012 (raises at its end)
+    with pytest.raises(Stopped), StashedGradients([weight, without]) as earlier:  # noqa: PT012 (raises at its end)
         (weight + without).sum().backward()
         if rejoined:
-            earlier.rejoin()
+            earlier.restore_earlier()
         raise Stopped
     assert weight.grad is held
     assert held.tolist() == [1, 2]

@@ -485,7 +485,7 @@ KEEPS: list[tuple[Rule, str, str]] = [
     (only_model_state_changes_a_model, "msam.methods.sam", "g = w.grad.clone()\nif w.requires_grad:\n    pass"),
     (only_model_state_changes_a_model, "msam.methods.sam", "self.grads: list[Tensor]\nself.trained = 1"),
     (only_model_state_changes_a_model, "msam_bench.runs.fit", "model.train()"),
-    (only_the_objective_differentiates, "msam.objective.gradients", "loss.backward()"),
+    (only_the_objective_differentiates, "msam.objective.compute_gradients", "loss.backward()"),
     (only_the_objective_differentiates, "msam.methods.base", "self.method.backward(self.objective, inputs, target)"),
     (only_the_objective_differentiates, "msam.methods.base", "super().backward(*arguments)"),
     (only_the_objective_calls_the_model, "msam.objective.forward", "self.model(inputs)"),

@@ -21,7 +21,7 @@ from msam_bench.reporting import pictures, report, vega
 from msam_bench.reporting.figures import curves, modalities
 from msam_bench.reporting.figures.curve_plot import curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.grouping import told_apart
+from msam_bench.reporting.grouping import split_by_settings
 from msam_bench.reporting.report import compare, divergences, write_report
 from msam_bench.reporting.templating import breakable
 
@@ -294,7 +294,7 @@ def test_runs_of_one_method_that_were_set_up_differently_are_neither_mixed_nor_r
 
 def test_a_setting_that_only_one_of_two_has_is_named():
     runs = [set_up(run("msam", 0), rho=0.1), set_up(run("msam", 1), rho=0.1), set_up(run("msam", 2))]
-    assert list(told_apart("msam", runs)) == ["msam", "msam (no rho)"]
+    assert list(split_by_settings("msam", runs)) == ["msam", "msam (no rho)"]
 
 
 def test_nothing_to_compare():

@@ -17,11 +17,11 @@ from zoo import CLASSES, Unfusable, batch, gradients, model, same
 
 
 class ByGradients(Method):
-    """Joint training through `gradients` and `deposit`."""
+    """Joint training through `gradients` and `add_gradients`."""
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         live = objective.forward(inputs, target)
-        objective.deposit(objective.gradients(live.loss, objective.parameters()))
+        objective.add_gradients(objective.compute_gradients(live.loss, objective.parameters()))
         return live.outcome()
 
 
@@ -62,19 +62,19 @@ def test_gradients_of_weights_that_are_not_reached_are_left_out() -> None:
     net, (inputs, target) = model(2), batch(2)
     objective = Objective(net, F.cross_entropy)
     live = objective.forward(inputs, target)
-    found = objective.gradients(live.features["audio"].square().mean(), objective.parameters())
+    found = objective.compute_gradients(live.features["audio"].square().mean(), objective.parameters())
     assert set(found) == set(objective.parameters("audio"))
-    objective.deposit(found)
+    objective.add_gradients(found)
     assert {key for key, _ in net.named_parameters() if key.startswith("encoders.audio")} == gradients(net).keys()
-    objective.deposit({})
+    objective.add_gradients({})
 
 
 def test_gradients_can_be_differentiated_again() -> None:
     weight = nn.Parameter(torch.tensor([2.0]))
     objective = Objective(nn.ParameterList([weight]), lambda z, y: (z**3).sum(), call=lambda m, x: m[0] * 1.0)
     live = objective.forward({}, torch.zeros(1))
-    (slope,) = objective.gradients(live.loss, [weight], again=True).values()
-    (curvature,) = objective.gradients(slope.sum(), [weight]).values()
+    (slope,) = objective.compute_gradients(live.loss, [weight], create_graph=True).values()
+    (curvature,) = objective.compute_gradients(slope.sum(), [weight]).values()
     assert curvature.item() == 12.0
 
 

@@ -16,7 +16,7 @@ class Odd(nn.Module):
         super().__init__()
         self.own = nn.Parameter(torch.zeros(2))
         self.inner = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.BatchNorm1d(2), nn.ReLU()))
-        self.again = self.inner[0]
+        self.second_pass = self.inner[0]
         self.tied = nn.Linear(2, 2, bias=False)
         self.tied.weight = self.inner[0].weight
         self.later = nn.Parameter(torch.zeros(1))

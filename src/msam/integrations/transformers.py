@@ -143,7 +143,8 @@ class MethodMixin(Trainer):
             ),
             (
                 self.method.learns_from,
-                f"{name} learns from a set after each epoch, which the Trainer does not offer; use msam.integrations.lightning.",
+                f"{name} learns from a set after each epoch, which the Trainer does not offer; "
+                "use msam.integrations.lightning.",
             ),
         ]
         for found, sentence in wrong:

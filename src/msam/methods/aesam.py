@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.perturbation import TwoPass, first_pass, steepest
+from msam.perturbation import TwoPass, first_pass, sam_perturbation
 from msam.types import Batches, Inputs, Outcome
 
 
@@ -61,11 +61,11 @@ class AESAM(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds SAM's gradient or the plain one."""
         if self.rho == 0:
-            return objective.descend(inputs, target).outcome()
+            return objective.accumulate_gradient(inputs, target).outcome()
         with first_pass(objective, inputs, target) as step:
             climbs = self.sharp(step)
             if climbs:
-                second = step.again(lambda _, gradients: steepest(gradients, self.rho), weight=1.0)
+                second = step.second_pass(lambda _, gradients: sam_perturbation(gradients, self.rho), weight=1.0)
             else:
                 step.finish()
         record = {"sharpness": second.loss - step.first.loss} if climbs else {}

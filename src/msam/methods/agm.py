@@ -84,13 +84,13 @@ class AGM(Method):
         outputs = torch.tensordot(design.weights.to(logits), logits.detach(), 1)
         kappa = self.coefficients(objective.average(self.scores(outputs, target), len(target)))
         weights = (kappa - 1) @ design.weights.to(kappa) + design.masks.all(1).to(kappa)
-        slope = objective.gradients(live.loss, [live.logits])[live.logits]
+        slope = objective.compute_gradients(live.loss, [live.logits])[live.logits]
         along = (torch.tensordot(weights.to(logits), logits, 1) * slope).sum()
         if self.clip is None:
             objective.backpropagate(along)
         else:
-            gradients = objective.gradients(along, objective.parameters())
-            objective.deposit(self._clipped(objective, gradients, self.clip))
+            gradients = objective.compute_gradients(along, objective.parameters())
+            objective.add_gradients(self._clipped(objective, gradients, self.clip))
         return live.outcome(**{f"kappa/{name}": value for name, value in zip(names, kappa, strict=True)})
 
     def scores(self, outputs: Tensor, target: Tensor) -> Tensor:

@@ -99,15 +99,15 @@ class CGGM(Method):
         losses = {modality: objective.loss(each, target) for modality, each in logits.items()}
         accuracies = objective.average(accuracy(torch.stack(list(logits.values())), target), len(target))
         balance = self.balance(self.gains(accuracies))
-        slopes = {m: objective.gradients(losses[m], [each])[each] for m, each in logits.items()}
+        slopes = {m: objective.compute_gradients(losses[m], [each])[each] for m, each in logits.items()}
         gradients = self.directed(
             objective, live, slopes, balance, self.direction * objective.unit(live.logits, target)
         )
         for modality, factor in zip(logits, self.rho * balance, strict=True):
             block = [each for each in objective.parameters(modality) if each in gradients]
             gradients |= {each: gradients[each] * factor.to(each) for each in block}
-        own = objective.gradients(torch.stack(list(losses.values())).sum(), self.heads.parameters())
-        objective.deposit(gradients | own)
+        own = objective.compute_gradients(torch.stack(list(losses.values())).sum(), self.heads.parameters())
+        objective.add_gradients(gradients | own)
         return live.outcome(**{f"balance/{m}": value for m, value in zip(logits, balance, strict=True)})
 
     def gains(self, accuracies: Tensor) -> Tensor:
@@ -131,17 +131,17 @@ class CGGM(Method):
     ) -> Gradients:
         """Gradient of `l + weight L_gm`."""
         if self.direction == 0 or len(balance) == 1:
-            return objective.gradients(live.loss, objective.parameters())
+            return objective.compute_gradients(live.loss, objective.parameters())
         if self.faithful == "code":
             return self._late_direction(objective, live, balance, weight)
-        fused = _flat(objective.gradients(live.loss, [live.logits], again=True)[live.logits])
+        fused = _flat(objective.compute_gradients(live.loss, [live.logits], create_graph=True)[live.logits])
         cosines = torch.stack([F.cosine_similarity(fused, _flat(slope), 0, eps=1e-20) for slope in slopes.values()])
         apart = (balance.abs() - balance * cosines).mean()
-        return objective.gradients(live.loss + weight * apart.to(live.loss), objective.parameters())
+        return objective.compute_gradients(live.loss + weight * apart.to(live.loss), objective.parameters())
 
     def _late_direction(self, objective: Objective, live: Pass, balance: Tensor, weight: Tensor) -> Gradients:
         """The last step's `L_gm` by the output layer, whose cosines are those of weights; prepares the next one's."""
-        gradients = objective.gradients(live.loss, objective.parameters())
+        gradients = objective.compute_gradients(live.loss, objective.parameters())
         for modality, factor in zip(objective.encoders, balance, strict=True):
             head = self._head_of(objective, modality)
             if modality in self._late and head in gradients:

@@ -57,7 +57,7 @@ class CML(Method):
         self._batches += 1
         count = len(objective.encoders)
         if count == 1 or (self.weight == 0 and self.faithful == "paper"):
-            return objective.descend(inputs, target).outcome(rise=0.0)
+            return objective.accumulate_gradient(inputs, target).outcome(rise=0.0)
         live = objective.forward(inputs, target)
         class_indices(self, live.logits, target)
         logits = objective.coalitions(live, inputs, self.chain(count), "zero-feature")

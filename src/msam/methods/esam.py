@@ -10,7 +10,7 @@ from torch import Tensor
 from msam.methods.base import Method, in_range
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
-from msam.perturbation import steepest
+from msam.perturbation import sam_perturbation
 from msam.types import Inputs, Outcome
 
 
@@ -62,18 +62,18 @@ class ESAM(Method):
         """Adds the gradient of the samples that mind the most, at theta + epsilon."""
         self._batches += 1
         if self.rho == 0 and self.gamma == 1:
-            return objective.descend(inputs, target).outcome()
+            return objective.accumulate_gradient(inputs, target).outcome()
         live = objective.forward(inputs, target)
-        gradients = objective.gradients(live.loss, self.drawn(objective.parameters()))
-        climb = steepest(list(gradients.values()), self.rho)
+        gradients = objective.compute_gradients(live.loss, self.drawn(objective.parameters()))
+        climb = sam_perturbation(list(gradients.values()), self.rho)
         with perturbed(list(gradients), climb.direction, climb.length / self.beta):
             rows = self.minding(objective, live.detached(), inputs, target)
             some = inputs if rows is None else {name: tensor[rows] for name, tensor in inputs.items()}
             picked = target if rows is None else target[rows]
             with objective.on_part(len(picked) / len(target)):
-                second = objective.forward_again(live.detached(), some, picked)
-                found = objective.gradients(second.loss, objective.parameters())
-        objective.deposit(found)
+                second = objective.forward_like(live.detached(), some, picked)
+                found = objective.compute_gradients(second.loss, objective.parameters())
+        objective.add_gradients(found)
         plain = live.loss if rows is None else objective.loss(live.logits[rows], target[rows])
         return live.outcome(sharpness=second.loss.detach() - plain.detach())
 
@@ -88,7 +88,7 @@ class ESAM(Method):
         if count >= len(target):
             return None
         with torch.no_grad():
-            up = objective.forward_again(first, inputs, target)
+            up = objective.forward_like(first, inputs, target)
             rises = _by_row(objective, up.logits, target) - _by_row(objective, first.logits, target)
         return rises.nan_to_num(-torch.inf).topk(count).indices.sort().values  # a row that is ignored has no loss
 

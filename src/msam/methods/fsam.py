@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from msam.memory import mean_of_ranks, noted, recalled
+from msam.memory import mean_of_ranks, recall, remember
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective
-from msam.perturbation import TwoPass, first_pass, steepest
+from msam.perturbation import TwoPass, first_pass, sam_perturbation
 from msam.types import Inputs, Outcome
 
 
@@ -62,9 +62,9 @@ class FSAM(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient at theta + epsilon."""
         if self.rho == 0:
-            return objective.descend(inputs, target).outcome()
+            return objective.accumulate_gradient(inputs, target).outcome()
         with first_pass(objective, inputs, target) as step:
-            second = step.again(lambda *_: steepest(self.noise(step), self.rho), weight=1.0)
+            second = step.second_pass(lambda *_: sam_perturbation(self.noise(step), self.rho), weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 
     def noise(self, step: TwoPass) -> list[Tensor]:
@@ -72,9 +72,9 @@ class FSAM(Method):
         weights = step.weights()
         own = list(torch._foreach_div(step.gradients(), step.objective.scale()))
         shared = mean_of_ranks(step.objective, own, len(step.target))
-        begun, before = bool(self._mean), recalled(step.objective, self._mean, weights)
+        begun, before = bool(self._mean), recall(step.objective, self._mean, weights)
         after = torch._foreach_lerp(shared, before, self.momentum) if begun or self.faithful == "paper" else shared
-        self._mean = noted(step.objective, self._mean, weights, after)
+        self._mean = remember(step.objective, self._mean, weights, after)
         taken_out = after if self.faithful == "paper" else before
         return list(torch._foreach_sub(own, torch._foreach_mul(taken_out, self.sigma)))
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.batches import averaged
+from msam.batches import average_over
 from msam.heads import Heads
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
@@ -83,7 +83,7 @@ class GBlending(Method):
         names = [FUSED, *objective.encoders]
         record = {f"weight/{name}": weight for name, weight in zip(names, self._weights, strict=True)}
         if not any(self._weights[1:]):
-            return objective.descend(inputs, target, self._weights[0]).outcome(**record)
+            return objective.accumulate_gradient(inputs, target, self._weights[0]).outcome(**record)
         live = objective.forward(inputs, target)
         losses = [live.loss, *self.heads.losses(objective, live, target).values()]
         blend = torch.stack([weight * loss for weight, loss in zip(self._weights, losses, strict=True)]).sum()
@@ -96,7 +96,7 @@ class GBlending(Method):
             assert train is not None
             assert valid is not None
             now = torch.stack(
-                [averaged(objective, each, self._losses(objective)).cpu().double() for each in (train, valid)]
+                [average_over(objective, each, self._losses(objective)).cpu().double() for each in (train, valid)]
             )
             if len(self._before):
                 self._weights = self.blended(self._before, now)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.perturbation import first_pass, steepest
+from msam.perturbation import first_pass, sam_perturbation
 from msam.types import Inputs, Outcome
 
 
@@ -32,7 +32,7 @@ class GNP(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the mixture."""
         if self.rho == 0 or self.alpha == 0:
-            return objective.descend(inputs, target).outcome()
+            return objective.accumulate_gradient(inputs, target).outcome()
         with first_pass(objective, inputs, target, self.sync_perturbation) as step:
-            second = step.again(lambda _, gradients: steepest(gradients, self.rho), self.alpha)
+            second = step.second_pass(lambda _, gradients: sam_perturbation(gradients, self.rho), self.alpha)
         return step.first.outcome(sharpness=second.loss - step.first.loss)

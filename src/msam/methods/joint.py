@@ -17,4 +17,4 @@ class Joint(Method):
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the plain gradient."""
-        return objective.descend(inputs, target, observed=False).outcome()
+        return objective.accumulate_gradient(inputs, target, observed=False).outcome()

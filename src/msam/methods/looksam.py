@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from msam.blocks import real
-from msam.memory import mean_of_ranks, noted, recalled
+from msam.memory import mean_of_ranks, recall, remember
 from msam.methods.base import Method, in_range
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
-from msam.perturbation import ball, steepest
+from msam.perturbation import ball, sam_perturbation
 from msam.types import Gradients, Inputs, Outcome
 
 
@@ -57,11 +57,11 @@ class LookSAM(Method):
         """Adds SAM's gradient, or the plain one with the remembered part."""
         self._batches += 1
         if self.rho == 0:
-            return objective.descend(inputs, target).outcome()
+            return objective.accumulate_gradient(inputs, target).outcome()
         live = objective.forward(inputs, target)
-        gradients = objective.gradients(live.loss, objective.parameters())
+        gradients = objective.compute_gradients(live.loss, objective.parameters())
         if (self._batches - 1) % self.every:
-            objective.deposit(self.looked_ahead(objective, gradients))
+            objective.add_gradients(self.looked_ahead(objective, gradients))
             return live.outcome()
         second = self.climb(objective, live, inputs, target, gradients)
         return live.outcome(sharpness=second - live.loss.detach())
@@ -69,18 +69,18 @@ class LookSAM(Method):
     def climb(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor, gradients: Gradients) -> Tensor:
         """Deposits SAM's gradient and remembers its part orthogonal to g; returns the loss up there."""
         weights, plain = list(gradients), list(gradients.values())
-        with perturbed(weights, *steepest(plain, self.rho)):
-            second = objective.forward_again(live.detached(), inputs, target)
-            sharp = objective.gradients(second.loss, weights)
+        with perturbed(weights, *sam_perturbation(plain, self.rho)):
+            second = objective.forward_like(live.detached(), inputs, target)
+            sharp = objective.compute_gradients(second.loss, weights)
         sideways = orthogonal([sharp[weight] for weight in weights], plain)
         sideways = mean_of_ranks(objective, sideways, len(target))
-        self._sideways = noted(objective, self._sideways, weights, sideways)
-        objective.deposit(sharp)
+        self._sideways = remember(objective, self._sideways, weights, sideways)
+        objective.add_gradients(sharp)
         return second.loss.detach()
 
     def looked_ahead(self, objective: Objective, gradients: Gradients) -> Gradients:
         """`g + alpha |g| / |g_v| g_v`."""
-        sideways = recalled(objective, self._sideways, list(gradients))
+        sideways = recall(objective, self._sideways, list(gradients))
         length = torch.nn.utils.get_total_norm(list(gradients.values()))
         steps = ball(sideways, 1.0)
         return {w: g + self.alpha * length.to(g) * step for (w, g), step in zip(gradients.items(), steps, strict=True)}

@@ -78,7 +78,7 @@ class MASAM(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient, with the leading encoder's part taken at its perturbed weights."""
         live = objective.forward(inputs, target)
-        fused = objective.gradients(live.loss, objective.parameters())
+        fused = objective.compute_gradients(live.loss, objective.parameters())
         losses, alone = self.heads.alone(objective, live, target)
         cosines = torch.stack([cosine(products(fused, own, objective.parameters(m))) for m, own in alone.items()])
         found = torch.stack([losses.to(cosines) / objective.unit(live.logits, target), cosines])
@@ -92,7 +92,7 @@ class MASAM(Method):
             fused, record["sharpness"] = fused | moved, second - live.loss.detach()
         for own in alone.values():
             fused = added(fused, own, self.weight)
-        objective.deposit(fused)
+        objective.add_gradients(fused)
         return live.outcome(dominant=modality, **record)
 
     def decay(self, losses: Tensor) -> Tensor:
@@ -115,8 +115,8 @@ class MASAM(Method):
         block = [weight for weight in objective.parameters(modality) if weight in fused]
         epsilon = ball([fused[weight] for weight in block], 1.0)
         with perturbed(block, [radius.to(step) * step for step in epsilon]):
-            second = objective.forward_within(modality, live.detached(), inputs, target)
-            return second.loss.detach(), objective.gradients(second.loss, block)
+            second = objective.forward_encoder_like(modality, live.detached(), inputs, target)
+            return second.loss.detach(), objective.compute_gradients(second.loss, block)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The last batch's losses and their running mean, for `state_dict`."""

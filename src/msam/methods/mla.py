@@ -83,18 +83,18 @@ class MLA(Method):
         encoders = dict.fromkeys(weight for modality in objective.encoders for weight in objective.parameters(modality))
         logits = self.logits(objective, live.features)
         losses = {modality: objective.loss(each, target) for modality, each in logits.items()}
-        gradients = objective.gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
-        gradients |= objective.gradients(torch.stack(list(losses.values())).sum(), encoders)
+        gradients = objective.compute_gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
+        gradients |= objective.compute_gradients(torch.stack(list(losses.values())).sum(), encoders)
         own, projection = self.head.weight, self.projection
         for modality, loss in losses.items():
-            found = objective.gradients(loss, self.head.parameters())
+            found = objective.compute_gradients(loss, self.head.parameters())
             if self._begun:
                 mean = live.features[modality].detach().flatten(1).mean(0)
                 projection = self.turned(projection, objective.average(mean, len(target)))
                 found[own] = found[own] @ projection.T.to(own)
             gradients, self._begun = added(gradients, found), True
         self.projection, self._batch = projection, self._batch + 1
-        objective.deposit(gradients)
+        objective.add_gradients(gradients)
         return live.outcome(**{f"loss/{modality}": loss.detach() for modality, loss in losses.items()})
 
     def turned(self, projection: Tensor, mean: Tensor) -> Tensor:

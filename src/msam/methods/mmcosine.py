@@ -52,8 +52,8 @@ class MMCosine(Method):
         """Adds the gradient of the cosine loss."""
         live = objective.forward(inputs, target, local=True)
         loss = objective.loss(self.cosines(objective, live.features), target)
-        gradients = objective.gradients(loss, objective.parameters())
-        objective.deposit(gradients)
+        gradients = objective.compute_gradients(loss, objective.parameters())
+        objective.add_gradients(gradients)
         objective.share_gradients(gradients)
         return live.outcome(**{"loss/cosine": loss.detach()})
 

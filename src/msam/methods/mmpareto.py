@@ -63,14 +63,14 @@ class MMPareto(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the integrated gradient."""
         live = objective.forward(inputs, target)
-        fused = objective.gradients(live.loss, objective.parameters())
+        fused = objective.compute_gradients(live.loss, objective.parameters())
         _, alone = self.heads.alone(objective, live, target)
         found = torch.stack([products(fused, own, objective.parameters(m)) for m, own in alone.items()])
         found = objective.average(found, len(target))
         gradients = dict(fused)
         for (modality, own), k in zip(alone.items(), fused_weight(found), strict=True):
             gradients |= own | self.integrated(fused, own, objective.parameters(modality), k)
-        objective.deposit(gradients)
+        objective.add_gradients(gradients)
         return live.outcome(**{f"cosine/{m}": value for m, value in zip(alone, cosine(found), strict=True)})
 
     def integrated(self, fused: Gradients, alone: Gradients, block: list[Tensor], k: Tensor) -> Gradients:

@@ -13,7 +13,7 @@ from torch import Tensor
 from msam.attribution import Shapley
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
-from msam.perturbation import Climb, TwoPass, first_pass, scaled_steepest, steepest
+from msam.perturbation import Perturbation, TwoPass, asam_perturbation, first_pass, sam_perturbation
 from msam.types import Contributions, Inputs, Outcome
 
 Scope = Literal["loss", "encoder", "encoder+head", "shapley"]
@@ -102,7 +102,7 @@ class MSAM(Method):
         """Adds the gradient of Algorithm 1, in its scope."""
         self._batches += 1
         if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every:
-            return objective.descend(inputs, target, observed=False).outcome()
+            return objective.accumulate_gradient(inputs, target, observed=False).outcome()
         arguments = (objective, inputs, target, self.sync_perturbation)
         with first_pass(*arguments, part=self.part, low_precision=self.low_precision) as step:
             contributions = self._contributions(step)
@@ -112,25 +112,29 @@ class MSAM(Method):
 
     def loss_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """`u = v_d g(theta + epsilon) + (1 - v_d) g(theta)`, all parameters."""
-        return step.again(self._ascend, self._share(contributions))
+        return step.second_pass(self._ascend, self._share(contributions))
 
     def encoder_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """The same mixture inside the dominant modality's block, `g(theta)` elsewhere."""
         modality = contributions.dominant
         block = step.objective.parameters(modality, head=self.scope == "encoder+head")
-        return step.again_within(modality, block, self._ascend, self._share(contributions))
+        return step.second_pass_of_encoder(modality, block, self._ascend, self._share(contributions))
 
     def shapley_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
         """`u = g(theta) - g_d(theta) + g_d(theta + epsilon_d)`, the split taking the place of the share."""
         design = self.attribution.design(step.objective, len(contributions.modalities))
         part = Part(design.masks, design.weights[int(contributions.index)], self.attribution.absent)
-        return step.again_along(part, self._ascend, 1.0 if self.weight == "share" else self.weight)
+        return step.second_pass_of_part(part, self._ascend, 1.0 if self.weight == "share" else self.weight)
 
     def _share(self, contributions: Contributions) -> float | Tensor:
         return contributions.shares[contributions.index] if self.weight == "share" else self.weight
 
-    def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Climb:
-        return scaled_steepest(weights, gradients, self.rho, 0.01) if self.adaptive else steepest(gradients, self.rho)
+    def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
+        return (
+            asam_perturbation(weights, gradients, self.rho, 0.01)
+            if self.adaptive
+            else sam_perturbation(gradients, self.rho)
+        )
 
     def _contributions(self, step: TwoPass) -> Contributions:
         found: Contributions = self.attribution(step.objective, step.inputs, step.target, step.first.features)

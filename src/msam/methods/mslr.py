@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam.batches import averaged
+from msam.batches import average_over
 from msam.coalition import Absent
 from msam.methods.base import Method, class_indices, in_range
-from msam.model_state import reinstated
+from msam.model_state import restore_state
 from msam.objective import Objective
 from msam.types import Batches, Inputs, Outcome
 
@@ -77,7 +77,7 @@ class MSLR(Method):
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Compares each modality's held-out accuracy with the ones before."""
         assert valid is not None
-        accuracy = averaged(objective, valid, lambda inputs, target: self._alone(objective, inputs, target)).cpu()
+        accuracy = average_over(objective, valid, lambda inputs, target: self._alone(objective, inputs, target)).cpu()
         if len(self._accuracies) >= self.window:
             mean = torch.stack(self._accuracies).mean(0)
             self._ratios = torch.where(mean > 0, accuracy / mean.clamp(min=1e-12), 1.0).tolist()
@@ -148,7 +148,7 @@ class MSES(Method):
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Looks at each modality's held-out loss, keeps its best state, and puts back that of the stopped ones."""
         assert valid is not None
-        losses: list[float] = averaged(objective, valid, lambda *batch: self._alone(objective, *batch)).tolist()
+        losses: list[float] = average_over(objective, valid, lambda *batch: self._alone(objective, *batch)).tolist()
         pairs = zip(self._smooth or losses, losses, strict=True)
         self._smooth = [self.smoothing * old + (1 - self.smoothing) * new for old, new in pairs]
         self._least = self._least or [float("inf")] * len(losses)
@@ -168,7 +168,7 @@ class MSES(Method):
                 self._least[index], self._waited[index] = self._smooth[index], 0
                 self._best[index] = {key: value.detach().clone() for key, value in state.items()}
         if self._waited[index] >= self.patience:
-            reinstated(state, self._best[index])
+            restore_state(state, self._best[index])
 
     def _alone(self, objective: Objective, inputs: Inputs, target: Tensor) -> Tensor:
         logits = _alone_logits(objective, inputs, self.absent)
@@ -189,16 +189,16 @@ def _paced(objective: Objective, inputs: Inputs, target: Tensor, factors: Mappin
     """The joint gradient with each modality's part times its factor; a factor of zero leaves the part out."""
     record = {f"factor/{name}": factor for name, factor in factors.items()}
     if all(factor == 1 for factor in factors.values()):
-        return objective.descend(inputs, target).outcome(**record)
+        return objective.accumulate_gradient(inputs, target).outcome(**record)
     live = objective.forward(inputs, target, local=True)
-    gradients = objective.gradients(live.loss, objective.parameters())
+    gradients = objective.compute_gradients(live.loss, objective.parameters())
     for name, factor in factors.items():
         for weight in _block(objective, name):
             if weight in gradients:
                 gradients[weight] = gradients[weight] * factor
                 if factor == 0:
                     del gradients[weight]
-    objective.deposit(gradients)
+    objective.add_gradients(gradients)
     objective.share_gradients(gradients)
     return live.outcome(**record)
 

@@ -82,16 +82,16 @@ class OGM(Method):
         """Adds the gradient with its encoders modulated."""
         self._batches += 1
         if self._epoch < self.start or (self.end is not None and self._epoch > self.end):
-            return objective.descend(inputs, target).outcome()
+            return objective.accumulate_gradient(inputs, target).outcome()
         live = objective.forward(inputs, target)
         ratios = self.ratios(self.scores(objective, live, target))
         factors = torch.where(ratios > 1, 1 - torch.tanh(self.alpha * ratios), torch.ones_like(ratios))
-        gradients = objective.gradients(live.loss, objective.parameters())
+        gradients = objective.compute_gradients(live.loss, objective.parameters())
         for modality, factor in zip(objective.encoders, factors, strict=True):
             for weight in filter(self._modulates, objective.parameters(modality)):
                 if weight in gradients:
                     gradients[weight] = self.modulated(gradients[weight], factor)
-        objective.deposit(gradients)
+        objective.add_gradients(gradients)
         return live.outcome(**{f"factor/{m}": factor for m, factor in zip(objective.encoders, factors, strict=True)})
 
     def scores(self, objective: Objective, live: Pass, target: Tensor) -> Tensor:

@@ -82,7 +82,9 @@ class OPM(Method):
         self._batches += 1
         within = self.start <= self._epoch and (self.end is None or self._epoch <= self.end)
         if not within or self.base == 0 or float(torch.rand((), generator=stream)) >= self.execute:
-            return objective.descend(inputs, target).outcome(**{f"drop/{m}": 0.0 for m in objective.encoders})
+            return objective.accumulate_gradient(inputs, target).outcome(
+                **{f"drop/{m}": 0.0 for m in objective.encoders}
+            )
         live = objective.forward(inputs, target)
         rates = self.rates(self.scores(objective, live, target))
         logits = objective.fused(live, dropped(live.features, rates, stream))

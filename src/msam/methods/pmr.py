@@ -93,7 +93,7 @@ class PMR(Method):
         entropy = self.entropy if self._epoch < self.early else 0.0
         over = self.end is not None and self._epoch > self.end
         if over or not self._prototypes or self.alpha == entropy == 0:
-            return objective.descend(inputs, target).outcome(**dict.fromkeys(_lags(objective), 0.0))
+            return objective.accumulate_gradient(inputs, target).outcome(**dict.fromkeys(_lags(objective), 0.0))
         live = objective.forward(inputs, target)
         class_indices(self, live.logits, target)
         seen = self._seen.to(target.device)

@@ -79,14 +79,14 @@ class ReconBoost(Method):
         """Adds the gradient of the phase at hand."""
         stage, epoch = divmod(self._epoch, self.boost + self.rectify)
         if epoch >= self.boost:
-            return objective.descend(inputs, target).outcome(stage=float(stage))
+            return objective.accumulate_gradient(inputs, target).outcome(stage=float(stage))
         turn = stage % len(objective.encoders)
         live = objective.forward(inputs, target, local=True)
         class_indices(self, live.logits, target)
         parts = additive_parts(objective, live, inputs)
         loss = objective.unit(live.logits, target) * self.boosting(parts, target, turn, stage > 0)
         block = _block(objective, turn)
-        objective.deposit(objective.gradients(loss, block))
+        objective.add_gradients(objective.compute_gradients(loss, block))
         objective.share_gradients(block)
         return live.outcome(stage=float(stage), boosted=list(objective.encoders)[turn])
 

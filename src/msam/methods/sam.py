@@ -6,7 +6,7 @@ from torch import Tensor
 
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
-from msam.perturbation import Climb, first_pass, scaled_steepest, steepest
+from msam.perturbation import Perturbation, asam_perturbation, first_pass, sam_perturbation
 from msam.types import Inputs, Outcome
 
 
@@ -31,14 +31,14 @@ class SAM(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient at theta + epsilon."""
         if self.rho == 0:
-            return objective.descend(inputs, target, observed=False).outcome()
+            return objective.accumulate_gradient(inputs, target, observed=False).outcome()
         with first_pass(objective, inputs, target, self.sync_perturbation, observed=False) as step:
-            second = step.again(self.ascend, weight=1.0)
+            second = step.second_pass(self.ascend, weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 
-    def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Climb:
+    def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
         """The perturbation of the weights that have a gradient."""
-        return steepest(gradients, self.rho)
+        return sam_perturbation(gradients, self.rho)
 
 
 class ASAM(SAM):
@@ -59,6 +59,6 @@ class ASAM(SAM):
         super().__init__(rho, sync_perturbation)
         self.eta = in_range("eta", eta, 0)
 
-    def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Climb:
+    def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
         """The perturbation of the weights that have a gradient."""
-        return scaled_steepest(weights, gradients, self.rho, self.eta)
+        return asam_perturbation(weights, gradients, self.rho, self.eta)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from msam.heads import Heads
 from msam.methods.base import Method, in_range
-from msam.model_state import evaluation, reinstated
+from msam.model_state import evaluation, restore_state
 from msam.objective import Objective, Pass
 from msam.types import Inputs, Outcome
 
@@ -93,7 +93,7 @@ class UMT(Method):
         if self.heads is not None and self._epoch < self.teaching:
             return self._teach(self.heads, objective, inputs, target)
         if self.scale == 0:
-            return objective.descend(inputs, target).outcome(**dict.fromkeys(_distances(objective), 0.0))
+            return objective.accumulate_gradient(inputs, target).outcome(**dict.fromkeys(_distances(objective), 0.0))
         live = objective.forward(inputs, target)
         distances = torch.stack([self._distance(objective, live, inputs, modality) for modality in objective.encoders])
         pull = self.scale * distances.sum()
@@ -102,7 +102,7 @@ class UMT(Method):
 
     def _distance(self, objective: Objective, live: Pass, inputs: Inputs, modality: str) -> Tensor:
         teacher = self._teachers(objective)[modality]
-        with objective.inspecting(), evaluation(teacher):
+        with objective.evaluating(), evaluation(teacher):
             taught = teacher(inputs[modality])
         objective.counts.encoder_forwards[modality] += 1
         feature = live.features.get(modality)
@@ -120,9 +120,11 @@ class UMT(Method):
         live = objective.forward(inputs, target)
         losses = heads.losses(objective, live, target)
         encoders = dict.fromkeys(weight for modality in objective.encoders for weight in objective.parameters(modality))
-        gradients = objective.gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
-        gradients |= objective.gradients(torch.stack(list(losses.values())).sum(), [*encoders, *heads.parameters()])
-        objective.deposit(gradients)
+        gradients = objective.compute_gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
+        gradients |= objective.compute_gradients(
+            torch.stack(list(losses.values())).sum(), [*encoders, *heads.parameters()]
+        )
+        objective.add_gradients(gradients)
         return live.outcome(**dict.fromkeys(_distances(objective), 0.0))
 
     def next_epoch(self, objective: Objective, train: Any = None, valid: Any = None) -> None:
@@ -130,7 +132,7 @@ class UMT(Method):
         self._epoch += 1
         if self.heads is not None and self._epoch == self.teaching:
             self._learned = {name: _copied(encoder) for name, encoder in objective.encoders.items()}
-            reinstated(objective.bare.state_dict(), self._first)
+            restore_state(objective.bare.state_dict(), self._first)
             self._first = {}
 
     def _teachers(self, objective: Objective) -> Mapping[str, nn.Module]:
@@ -138,7 +140,7 @@ class UMT(Method):
         if self._given is None and not self._built:
             self._built = {name: copy.deepcopy(encoder) for name, encoder in objective.encoders.items()}
             for name, teacher in self._built.items():
-                reinstated(teacher.state_dict(), self._learned[name])
+                restore_state(teacher.state_dict(), self._learned[name])
         return self._built if self._given is None else self._given
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The objective: the only way a method asks a model anything, and the only place that back-propagates.
 
     objective = Objective(model, F.cross_entropy)
-    step = objective.descend(inputs, target)                      # one forward, one backward, into .grad
+    step = objective.accumulate_gradient(inputs, target)                      # one forward, one backward, into .grad
     live = objective.forward(inputs, target)                      # the same in parts, for losses of one's own:
-    found = objective.gradients(live.loss, objective.parameters())     # weight -> gradient, as often as needed,
-    objective.deposit({weight: 0.5 * g for weight, g in found.items()})    # then once into .grad
+    found = objective.compute_gradients(live.loss, objective.parameters())     # weight -> gradient, as often as needed,
+    objective.add_gradients({weight: 0.5 * g for weight, g in found.items()})    # then once into .grad
     logits = objective.coalition_logits(inputs, masks, "zero-input")   # [coalitions, batch, classes]
 
 A model shows as much as it has. Any module `forward(inputs) -> logits` will do; `encoders` says which parameters belong
@@ -23,8 +23,8 @@ class Objective(Curvature):
     """A model and a criterion, with everything a method may ask of them.
 
     Each file of this package adds one kind of question to those before: what the model shows (`View`), what its ranks
-    have in common (`Ranks`), one pass (`Passes`), looking without touching (`Looking`), training (`Training`), on some
-    of the modalities (`Coalitions`), and second derivatives (`Curvature`).
+    have in common (`Distributed`), one pass (`Forward`), evaluation mode (`Evaluation`), training
+    (`TrainingGradients`), some of the modalities (`Coalitions`), and second derivatives (`Curvature`).
 
     Args:
         model: any module; wrappers (`torch.compile`, DistributedDataParallel, Fabric) are looked through.

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from msam.coalition import Absent, absent_features
 from msam.model_state import evaluation, only, replayed, told, unrecorded
-from msam.objective.evaluation import expanded
+from msam.objective.evaluation import expand_rows
 from msam.objective.forward import Part, Pass
-from msam.objective.gradients import Training
+from msam.objective.gradients import TrainingGradients
 from msam.types import Features, Inputs
 
 
-class Coalitions(Training):
+class Coalitions(TrainingGradients):
     """Training passes of some of the modalities."""
 
     def coalitions(
@@ -39,7 +39,7 @@ class Coalitions(Training):
             absent: what an absent modality looks like.
             in_evaluation: run the coalitions that leave out a modality in evaluation mode.
         """
-        make = self._fused_coalitions if self._fuses else self._masked_coalitions
+        make = self._fusion_coalitions if self.can_fuse else self._masked_coalitions
         mode = evaluation(self.bare) if in_evaluation else unrecorded(self.bare)
         with self._context(), mode, replayed(live.start):
             found = iter(make(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
@@ -53,7 +53,7 @@ class Coalitions(Training):
         with self._context(), unrecorded(self.bare):
             return self._fuse(live, features)
 
-    def descend_along(
+    def accumulate_part_gradient(
         self,
         first: Pass,
         inputs: Inputs,
@@ -86,7 +86,7 @@ class Coalitions(Training):
             self.backpropagate((along * slope).sum() * weight)
         return live.detached()
 
-    def descend_coalition(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
+    def accumulate_coalition_gradient(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
         """Adds the gradient of the loss of one modality alone; only its encoder and the fusion are trained."""
         block = set(self.encoders[modality].parameters()) | set(self._fusion_parameters())
         start = self._random_state()
@@ -106,23 +106,25 @@ class Coalitions(Training):
         along = float(part.coefficients[full].sum()) * live.logits
         rest = ~full & (part.coefficients != 0)
         masks, coefficients = part.masks[rest], part.coefficients[rest]
-        for logits, coefficient in zip(self._refused(live, present, absent, masks), coefficients.tolist(), strict=True):
+        for logits, coefficient in zip(
+            self._fuse_coalitions_like(live, present, absent, masks), coefficients.tolist(), strict=True
+        ):
             along = along + coefficient * logits
         return along
 
-    def _refused(self, live: Pass, present: Features, absent: Features, masks: Tensor) -> list[Tensor]:
+    def _fuse_coalitions_like(self, live: Pass, present: Features, absent: Features, masks: Tensor) -> list[Tensor]:
         """Coalitions' logits with the random draws that the fusion had in a pass, with their graph."""
         if "additive_fusion" not in self.capabilities:
-            return [self._fused_again(live, present, absent, mask) for mask in masks.tolist()]
+            return [self._fuse_coalition_like(live, present, absent, mask) for mask in masks.tolist()]
         self.counts.fusions += 2
         with replayed(live.between):
             return list(self._summed_logits(present, absent, masks))
 
-    def _fused_again(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
+    def _fuse_coalition_like(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
         """One coalition's logits with the random draws that the fusion had in a pass, with their graph."""
         members = zip(self.encoders, mask, strict=True)
         features = {name: present[name] if chosen else absent[name] for name, chosen in members}
-        return self._fuse(live, expanded(features, len(live.logits)))
+        return self._fuse(live, expand_rows(features, len(live.logits)))
 
     def _fuse(self, live: Pass, features: Features) -> Tensor:
         self.counts.fusions += 1
@@ -130,7 +132,7 @@ class Coalitions(Training):
             logits: Tensor = self.bare.fuse(features)
         return logits
 
-    def _fused_coalitions(
+    def _fusion_coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
     ) -> list[Tensor]:
         if in_evaluation or not live.features:
@@ -142,8 +144,8 @@ class Coalitions(Training):
         replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))
         if in_evaluation and len(masks):
             self.counts.fusions += len(masks)
-            return list(self._fused_logits(present, replacements, masks.to(self.device)))
-        return self._refused(live, present, replacements, masks)
+            return list(self._fuse_stacked(present, replacements, masks.to(self.device)))
+        return self._fuse_coalitions_like(live, present, replacements, masks)
 
     def _masked_coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
@@ -161,11 +163,11 @@ class Coalitions(Training):
             return self._encode(inputs)
 
     def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
-        with self.inspecting():
+        with self.evaluating():
             one = self._encode({name: inputs[name][:1] for name in self.encoders})
         self.counts.encoder_forwards[modality] += 1
         self.counts.fusions += 1
         feature = self.encoders[modality](inputs[modality])
         replacements = self._absent_features(inputs, one, absent)
-        logits: Tensor = self.bare.fuse(expanded({**replacements, modality: feature}, len(feature)))
+        logits: Tensor = self.bare.fuse(expand_rows({**replacements, modality: feature}, len(feature)))
         return logits

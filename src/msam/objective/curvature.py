@@ -1,6 +1,6 @@
 """Second derivatives: the loss in evaluation mode as a function of some weights alone.
 
-with objective.examined(inputs, target, weights) as loss:
+with objective.loss_at(inputs, target, weights) as loss:
     slope = objective.gradient(loss, weights)
     bent = objective.hessian_product(loss, weights, slope)        # H g
 """
@@ -18,8 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from msam.coalition import Absent, absent_features, absent_inputs
 from msam.model_state import evaluation, only, replayed, seeded_state, unrecorded
 from msam.objective.coalitions import Coalitions
-from msam.objective.evaluation import expanded
-from msam.presence import blanked
+from msam.objective.evaluation import expand_rows
+from msam.presence import zero_absent_rows
 from msam.types import Coalition, Inputs
 
 _ONCE = (
@@ -32,7 +32,7 @@ class Curvature(Coalitions):
     """Derivatives of a loss that are nobody's training gradient."""
 
     @contextmanager
-    def examined(
+    def loss_at(
         self,
         inputs: Inputs,
         target: Tensor,
@@ -64,23 +64,23 @@ class Curvature(Coalitions):
             inside.enter_context(replayed(seeded_state(seed, [self.device])))
             inside.enter_context(_twice_differentiable(self.bare) if weights else torch.no_grad())
             with self._context():
-                loss = self.loss(self._coalition_logits(blanked(inputs), coalition, absent, seed), target)
+                loss = self.loss(self._coalition_logits(zero_absent_rows(inputs), coalition, absent, seed), target)
             yield loss
 
-    def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, again: bool = False) -> list[Tensor]:
+    def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False) -> list[Tensor]:
         """`d loss / d weights`, one tensor a weight; `.grad` is not touched.
 
         Args:
-            loss: what `examined` gives.
+            loss: what `loss_at` gives.
             weights: those that it was given.
-            again: keep what differentiating the result needs.
+            create_graph: keep what differentiating the result needs.
 
         Raises:
             ValueError: if the loss depends on none of the weights.
         """
         parts: Sequence[Tensor | None] = [None]
         if loss.requires_grad:
-            parts = torch.autograd.grad(loss, list(weights), create_graph=again, allow_unused=True)
+            parts = torch.autograd.grad(loss, list(weights), create_graph=create_graph, allow_unused=True)
         if all(part is None for part in parts):
             raise ValueError("The loss does not depend on these weights; choose others, or a coalition that uses them.")
         return [torch.zeros_like(w) if part is None else part for w, part in zip(weights, parts, strict=True)]
@@ -89,14 +89,14 @@ class Curvature(Coalitions):
         """`H v` by differentiating twice (Pearlmutter 1994), `H` the Hessian of the loss by the weights.
 
         Args:
-            loss: what `examined` gives.
+            loss: what `loss_at` gives.
             weights: those that it was given.
             vectors: one tensor a weight.
 
         Raises:
             ValueError: if the gradient is, to automatic differentiation, no function of the weights, or only in part.
         """
-        slopes = self.gradient(loss, weights, again=True)
+        slopes = self.gradient(loss, weights, create_graph=True)
         moving = [(slope, vector) for slope, vector in zip(slopes, vectors, strict=True) if slope.requires_grad]
         if not moving:
             raise ValueError(
@@ -120,7 +120,7 @@ class Curvature(Coalitions):
         if coalition is not None and not 0 < len(coalition) == len(names) - len(gone):
             raise ValueError(f"A coalition is some of the modalities {list(names)}, found {sorted(coalition)}.")
         generator = torch.Generator().manual_seed(seed)
-        if gone and self._fuses:
+        if gone and self.can_fuse:
             features = self._replaced_features(inputs, gone, absent, generator)
             features |= {name: self.encoders[name](inputs[name]) for name in names if name not in gone}
             logits: Tensor = self.bare.fuse({name: features[name] for name in names})
@@ -134,7 +134,7 @@ class Curvature(Coalitions):
         rows = slice(1) if absent in ("zero-input", "zero-feature") else slice(None)
         seen = {name: self.encoders[name](inputs[name][rows]) for name in gone}
         replaced = absent_features(absent, seen, partial(self._encode_zeros, inputs), generator)
-        return expanded(replaced, len(inputs[gone[0]]))
+        return expand_rows(replaced, len(inputs[gone[0]]))
 
 
 def _nodes(outputs: Iterable[Tensor]) -> set[str]:

@@ -16,7 +16,7 @@ from msam.blocks import dense, real
 from msam.objective.model_view import View
 
 
-class Ranks(View):
+class Distributed(View):
     """A model whose copies on several ranks may have to agree."""
 
     def average(self, values: Tensor, count: int) -> Tensor:

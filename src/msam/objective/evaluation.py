@@ -16,19 +16,19 @@ from torch import Tensor
 
 from msam.coalition import Absent, absent_features, absent_inputs, mixed
 from msam.model_state import evaluation, replayed, unrecorded
-from msam.objective.forward import Pass, Passes
-from msam.presence import blanked, completed, withheld
+from msam.objective.forward import Forward, Pass
+from msam.presence import absent_masks, completed, zero_absent_rows
 from msam.types import Features, Inputs
 
 _ROWS = 8192
 """Rows of stacked coalitions that one fusion call takes at most; bounds memory, not results."""
 
 
-class Looking(Passes):
+class Evaluation(Forward):
     """What a model says in evaluation mode; it and the random stream are the same afterwards."""
 
     @contextmanager
-    def inspecting(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
         """Evaluation mode, no gradients: model and random stream are the same afterwards."""
         present = self._random_state()
         with torch.no_grad(), evaluation(self.bare), unrecorded(self.bare), replayed(present), self._context():
@@ -36,14 +36,14 @@ class Looking(Passes):
 
     def logits(self, inputs: Inputs) -> Tensor:
         """The model's output in evaluation mode, `[batch, classes]`."""
-        with self.inspecting():
+        with self.evaluating():
             self._count_forward()
-            return self._call(self.bare, blanked(inputs))
+            return self._call(self.bare, zero_absent_rows(inputs))
 
     def features(self, inputs: Inputs) -> dict[str, Tensor]:
         """Encoder outputs in evaluation mode, `[batch, ...]` each."""
-        with self.inspecting():
-            return self._encoded(blanked(inputs))
+        with self.evaluating():
+            return self._encoded(zero_absent_rows(inputs))
 
     def coalition_logits(
         self,
@@ -64,9 +64,9 @@ class Looking(Passes):
             features: encoder outputs to use instead of encoding, `[batch, ...]` each.
             generator: for `absent="shuffle"`.
         """
-        inputs, names = blanked(inputs), self.modalities(inputs)
-        with self.inspecting():
-            if not self._fuses:
+        inputs, names = zero_absent_rows(inputs), self.modalities(inputs)
+        with self.evaluating():
+            if not self.can_fuse:
                 return self._masked_logits({name: inputs[name] for name in names}, inputs, masks, absent, generator)
             present = features or self._encoded(inputs)
             replacements = absent_features(absent, present, partial(self._encode_zeros, inputs), generator)
@@ -76,7 +76,7 @@ class Looking(Passes):
                 return self._summed_logits(present, replacements, masks)
             self.counts.fusions += len(masks)
             rows = torch.split(masks.to(self.device), max(1, _ROWS // len(next(iter(present.values())))))
-            return torch.cat([self._fused_logits(present, replacements, some) for some in rows])
+            return torch.cat([self._fuse_stacked(present, replacements, some) for some in rows])
 
     def parts(self, live: Pass) -> Tensor:
         """Each modality's additive part of a pass's logits, without gradients, `[modalities, batch, classes]`."""
@@ -92,7 +92,7 @@ class Looking(Passes):
     def _absent_features(
         self, inputs: Inputs, present: Features, absent: Absent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        with self.inspecting() if absent == "zero-input" else torch.no_grad():
+        with self.evaluating() if absent == "zero-input" else torch.no_grad():
             return absent_features(absent, present, partial(self._encode_zeros, inputs), generator)
 
     def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
@@ -104,12 +104,12 @@ class Looking(Passes):
     def _summed_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
         """Additive fusion in closed form: `z_S = sum_m A_m + sum_{m in S} (P_m - A_m)`, one small matrix product."""
         batch = len(next(iter(present.values())))
-        parts, without = (self.bare.partial(features) for features in (present, expanded(absent, batch)))
+        parts, without = (self.bare.partial(features) for features in (present, expand_rows(absent, batch)))
         parts, without = (torch.stack([each[name] for name in self.encoders]) for each in (parts, without))
         chosen = masks.to(parts.device, parts.dtype)
         return without.sum(0) + torch.einsum("sm,mbc->sbc", chosen, parts - without)
 
-    def _fused_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
+    def _fuse_stacked(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
         logits: Tensor = self.bare.fuse(mixed(present, absent, masks))
         return logits.reshape(len(masks), -1, *logits.shape[1:])
 
@@ -120,12 +120,12 @@ class Looking(Passes):
         seen, logits = completed(seen, replacements, inputs), []
         for mask in masks.tolist():
             chosen = {m: seen[m] if present else replacements[m] for m, present in zip(seen, mask, strict=True)}
-            said = withheld((m for m, present in zip(seen, mask, strict=True) if not present), inputs)
+            said = absent_masks((m for m, present in zip(seen, mask, strict=True) if not present), inputs)
             self._count_forward()
             logits.append(self._call(self.bare, {**inputs, **chosen, **said}))
         return torch.stack(logits)
 
 
-def expanded(features: Features, batch: int) -> dict[str, Tensor]:
+def expand_rows(features: Features, batch: int) -> dict[str, Tensor]:
     """Features with as many rows as the batch; single rows are repeated without being copied."""
     return {name: feature.expand(batch, *feature.shape[1:]) for name, feature in features.items()}

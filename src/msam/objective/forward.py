@@ -20,8 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from msam.coalition import Absent
 from msam.model_state import Capture, RandomState, captured, random_state
-from msam.objective.distributed import Ranks
-from msam.presence import blanked
+from msam.objective.distributed import Distributed
+from msam.presence import zero_absent_rows
 from msam.types import Counts, Criterion, Features, Gradients, Inputs, Note, Outcome
 
 
@@ -76,7 +76,7 @@ class Part:
     absent: Absent
 
 
-class Passes(Ranks):
+class Forward(Distributed):
     """Forward passes of a model, and their loss."""
 
     def __init__(
@@ -181,7 +181,7 @@ class Passes(Ranks):
 
     def _forward(self, inputs: Inputs, observed: bool) -> tuple[Tensor, Capture]:
         self.modalities(inputs)
-        inputs = blanked(inputs)
+        inputs = zero_absent_rows(inputs)
         self._count_forward()
         with self._context():
             if self._joint is not None:

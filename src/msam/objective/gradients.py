@@ -1,9 +1,9 @@
 """Training passes: a loss's gradient into `.grad`, whole or in parts, at these weights or again at others.
 
-step = objective.descend(inputs, target)                          # one forward, one backward
+step = objective.accumulate_gradient(inputs, target)                          # one forward, one backward
 live = objective.forward(inputs, target)                          # the same in parts:
-found = objective.gradients(live.loss, objective.parameters())    # weight -> gradient, as often as needed,
-objective.deposit(found)                                          # then once into .grad
+found = objective.compute_gradients(live.loss, objective.parameters())    # weight -> gradient, as often as needed,
+objective.add_gradients(found)                                          # then once into .grad
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from msam.blocks import dense
 from msam.model_state import only, replayed, unrecorded
-from msam.objective.evaluation import Looking
+from msam.objective.evaluation import Evaluation
 from msam.objective.forward import Pass
 from msam.types import Gradients, Inputs
 
 
-class Training(Looking):
+class TrainingGradients(Evaluation):
     """Back-propagation as the user would do it: with their scaling, in their context, shared between their ranks."""
 
-    def descend(
+    def accumulate_gradient(
         self,
         inputs: Inputs,
         target: Tensor,
@@ -52,8 +52,8 @@ class Training(Looking):
     def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
         """One forward pass with its graph, for a method that builds losses of its own from logits and features.
 
-        It is to be followed by `backpropagate`, or by any number of `gradients` and one `deposit`. Nothing is written
-        before either, so a criterion that raises in between leaves no trace.
+        It is to be followed by `backpropagate`, or by any number of `compute_gradients` and one `add_gradients`.
+        Nothing is written before either, so a criterion that raises in between leaves no trace.
 
         Args:
             inputs: modality -> `[batch, ...]`.
@@ -68,7 +68,7 @@ class Training(Looking):
         self._count_backward(name for name, encoder in self.encoders.items() if _trains(encoder))
         self._backward(loss)
 
-    def gradients(self, loss: Tensor, weights: Iterable[Tensor], *, again: bool = False) -> Gradients:
+    def compute_gradients(self, loss: Tensor, weights: Iterable[Tensor], *, create_graph: bool = False) -> Gradients:
         """Gradients of a loss, of this rank, in the loss's own units; weights that it does not reach are left out.
 
         The graph is kept, so that several losses of one pass can be asked one after the other; sparse gradients (of
@@ -79,14 +79,14 @@ class Training(Looking):
         Args:
             loss: 0-d, built from a pass with its graph.
             weights: parameters, features or logits to differentiate with respect to.
-            again: keep what differentiating the result needs.
+            create_graph: keep what differentiating the result needs.
         """
         weights, scale = list(weights), self.scale()
         if not weights:
             return {}
         with self._keeping_buffers():
             found: Sequence[Tensor | None] = torch.autograd.grad(
-                loss * scale, weights, retain_graph=True, create_graph=again, allow_unused=True
+                loss * scale, weights, retain_graph=True, create_graph=create_graph, allow_unused=True
             )
         given = [(weight, g) for weight, g in zip(weights, found, strict=True) if g is not None]
         self._sparse |= {weight: g.sparse_dim() for weight, g in given if g.is_sparse}
@@ -94,7 +94,7 @@ class Training(Looking):
         self._count_gradients(reached)
         return reached
 
-    def deposit(self, gradients: Gradients) -> None:
+    def add_gradients(self, gradients: Gradients) -> None:
         """Adds gradients to `.grad` as if they had been back-propagated: scaled, shared and sparse, alike.
 
         Args:
@@ -113,12 +113,12 @@ class Training(Looking):
             self._backward(one.clone())
         return 1.0 if one.grad is None else one.grad
 
-    def again(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
+    def second_pass(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
         """A pass like `first` at other weights: same random draws, no trace in running statistics; ranks share it."""
         with replayed(first.start), unrecorded(self.bare):
-            return self.descend(inputs, target, weight, observed=False)
+            return self.accumulate_gradient(inputs, target, weight, observed=False)
 
-    def again_within(
+    def second_pass_of_encoder(
         self,
         modality: str,
         block: Sequence[Tensor],
@@ -127,7 +127,7 @@ class Training(Looking):
         target: Tensor,
         weight: float | Tensor,
     ) -> Pass:
-        """Like `again`, but gradients flow into `block` only, and stay on this rank.
+        """Like `second_pass`, but gradients flow into `block` only, and stay on this rank.
 
         Where the model allows it, only the encoder of `modality` and the fusion are run; the other features are those
         of the first pass, dropout masks included, so the gradients are identical to those of a full pass.
@@ -135,31 +135,31 @@ class Training(Looking):
         with only(block, among=self.parameters()), unrecorded(self.bare):
             if not (self.separable and first.features):
                 with replayed(first.start):
-                    return self.descend(inputs, target, weight, local=True, observed=False)
-            second = self._forward_within(modality, first, inputs, target)
+                    return self.accumulate_gradient(inputs, target, weight, local=True, observed=False)
+            second = self._forward_encoder_like(modality, first, inputs, target)
             with self._on_this_rank(True):
                 self.backpropagate(_weighted(second.loss, weight))
         return second.detached()
 
-    def forward_within(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
+    def forward_encoder_like(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
         """A forward pass like `first` at other weights of one encoder, which alone is run where the model allows it.
 
-        Same random draws, no trace in running statistics; for `gradients` with respect to that encoder.
+        Same random draws, no trace in running statistics; for `compute_gradients` with respect to that encoder.
         """
         with unrecorded(self.bare):
             if self.separable and first.features:
-                return self._forward_within(modality, first, inputs, target)
-        return self.forward_again(first, inputs, target)
+                return self._forward_encoder_like(modality, first, inputs, target)
+        return self.forward_like(first, inputs, target)
 
-    def forward_again(self, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
-        """A forward pass like `first` at other weights, or on a part of its samples; for `gradients`, on this rank.
+    def forward_like(self, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
+        """A forward pass like `first` at other weights, or on a part of its samples, on this rank.
 
-        Same random state, no trace in running statistics.
+        For `compute_gradients`. Same random state, no trace in running statistics.
         """
         with replayed(first.start), unrecorded(self.bare):
             return self.forward(inputs, target, local=True)
 
-    def _forward_within(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
+    def _forward_encoder_like(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
         self.counts.encoder_forwards[modality] += 1
         self.counts.fusions += 1
         others = {name: feature.detach() for name, feature in first.features.items()}

@@ -54,20 +54,21 @@ class View:
         shown = {
             "encoders": bool(self.encoders),
             "separate_encoders": bool(self.encoders) and self._separate,
-            "fuse": self._fuses,
-            "additive_fusion": self._fuses and getattr(self.bare, "partial", None) is not None,
-            "heads": self._fuses and (len(self.encoders) == 1 or getattr(self.bare, "heads", None) is not None),
+            "fuse": self.can_fuse,
+            "additive_fusion": self.can_fuse and getattr(self.bare, "partial", None) is not None,
+            "heads": self.can_fuse and (len(self.encoders) == 1 or getattr(self.bare, "heads", None) is not None),
         }
         return frozenset(name for name, present in shown.items() if present)
 
     @property
-    def _fuses(self) -> bool:
+    def can_fuse(self) -> bool:
+        """Whether the model has encoders and fuses their features by `fuse`."""
         return bool(self.encoders) and callable(getattr(self.bare, "fuse", None))
 
     @cached_property
     def separable(self) -> bool:
         """Whether one encoder can be re-run alone: features fuse again, weights are not shared, nothing is compiled."""
-        return self._fuses and self._separate and not self._joins
+        return self.can_fuse and self._separate and not self._joins
 
     @property
     def _separate(self) -> bool:
@@ -114,7 +115,7 @@ class View:
     @property
     def _joins(self) -> bool:
         """Whether a pass must return the features itself, because hooks on encoders would break a compiled graph."""
-        return self._fuses and self._compiled and self._data_parallel is None
+        return self.can_fuse and self._compiled and self._data_parallel is None
 
     @property
     def _compiled(self) -> bool:
@@ -129,7 +130,7 @@ class View:
     def _capturable(self) -> dict[str, nn.Module]:
         """Encoders whose outputs one hook each can tell apart."""
         distinct = len({id(encoder) for encoder in self.encoders.values()}) == len(self.encoders)
-        return self.encoders if distinct and (self._fuses or not self._compiled) else {}
+        return self.encoders if distinct and (self.can_fuse or not self._compiled) else {}
 
 
 def _mapping(encoders: Any) -> dict[str, nn.Module]:

@@ -198,7 +198,7 @@ class Landscape:
     def _over_batches(self, weights: Sequence[Tensor], read: Callable[[Tensor], R]) -> Iterator[tuple[float, R]]:
         for index, (inputs, target) in enumerate(self.batches):
             options = (self.coalition, self.absent, self.seed * 1_000_003 + index)
-            with self.objective.examined(inputs, target, weights, *options) as loss:
+            with self.objective.loss_at(inputs, target, weights, *options) as loss:
                 found = read(loss)
             yield len(target) / self.samples, found
 

@@ -62,10 +62,10 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
 
 def _names(records: Sequence[Record]) -> dict[Path, str]:
     """What to call the method of each run, so that two of one method that were set up differently are told apart."""
-    from msam_bench.reporting.grouping import told_apart
+    from msam_bench.reporting.grouping import split_by_settings
 
     alike: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         alike.setdefault((record.label, record.config["data"], record.config["fusion"]), []).append(record)
-    named = [pair for (label, *_), own in alike.items() for pair in told_apart(label, own).items()]
+    named = [pair for (label, *_), own in alike.items() for pair in split_by_settings(label, own).items()]
     return {record.folder: name for name, own in named for record in own}

@@ -181,7 +181,7 @@ def resolve(
     found = _arguments(own)
     named = {"name": asked.name, "params": {**found, **asked.params}, "tuned": found if tuned else {}}
     values |= {"data": data, "fusion": fusion, "method": named}
-    return _sealed(validated(values))
+    return _with_weight_hashes(validated(values))
 
 
 def validated(values: dict[str, Any]) -> RunConfig:
@@ -244,7 +244,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"Expected a TOML file at {path}, found: {error}.") from None
 
 
-def _sealed(config: RunConfig) -> RunConfig:
+def _with_weight_hashes(config: RunConfig) -> RunConfig:
     """The configuration with the sha256 of every file of weights that it names."""
     from msam_bench.encoders.weights import sha256
 

@@ -22,7 +22,7 @@ def grouped(records: Iterable[Record], *first: str | None) -> Groups:
     for record in records:
         _check(record)
         groups.setdefault(record.label, []).append(record)
-    groups = {name: runs for label, own in groups.items() for name, runs in told_apart(label, own).items()}
+    groups = {name: runs for label, own in groups.items() for name, runs in split_by_settings(label, own).items()}
     if not groups:
         raise ValueError("There is nothing to compare: no finished run was given.")
     runs = [run for own in groups.values() for run in own]
@@ -38,7 +38,7 @@ def grouped(records: Iterable[Record], *first: str | None) -> Groups:
     return {label: groups[label] for label in dict.fromkeys([*first, *groups]) if label in groups}
 
 
-def told_apart(label: str, runs: Iterable[Record]) -> dict[str, list[Record]]:
+def split_by_settings(label: str, runs: Iterable[Record]) -> dict[str, list[Record]]:
     """The runs of one label by how they were set up."""
     found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
     for run in runs:

@@ -35,7 +35,7 @@ from msam_bench.runs import snapshots
 from msam_bench.runs.restore import load_weights, model_of
 from msam_bench.training import checkpoint
 from msam_bench.training.budget import Budget, Cost
-from msam_bench.training.distributed import Ranks
+from msam_bench.training.distributed import Distributed
 from msam_bench.training.epoch import Epoch
 from msam_bench.training.evaluation import Measures
 from msam_bench.training.metrics import scoring
@@ -67,7 +67,7 @@ def run(
     Raises:
         ValueError: an impossible configuration, a run folder that is damaged or of other data, or an infinite loss.
     """
-    folder, ranks = runs.folder_of(root, config), Ranks()
+    folder, ranks = runs.folder_of(root, config), Distributed()
     kept = partial(_finished, folder, config, data.source(config.data).fingerprint)
     found = ranks.told(kept)  # asked before the lock too: a folder of finished runs may be read-only
     if found:
@@ -98,7 +98,7 @@ def _finished(folder: Path, config: RunConfig, fingerprint: str) -> runs.Record 
 class _Run:
     """The parts of one run: data, model, method, optimizer; and the state that moves."""
 
-    def __init__(self, config: RunConfig, folder: Path, every: float, ranks: Ranks) -> None:
+    def __init__(self, config: RunConfig, folder: Path, every: float, ranks: Distributed) -> None:
         self.config, self.folder, self.every, self.ranks = config, folder, every, ranks
         self.last, self.previous = folder / "last.ckpt", folder / "previous.ckpt"
         self.dataset = data.source(config.data).load(config.seed)
@@ -166,7 +166,7 @@ class _Run:
         rate = float(self.scheduler.get_last_lr()[0])
         self.scheduler.step()
         self.epoch += 1
-        shown = self.ranks.averaged({"train_loss": seen.loss, **seen.notes()}, seen.samples)
+        shown = self.ranks.average_over({"train_loss": seen.loss, **seen.notes()}, seen.samples)
         self._check_finite(shown["train_loss"])
         self.seconds += time.monotonic() - started
         return self._row(shown, rate)
@@ -321,14 +321,14 @@ class _Run:
             self.epoch, self.best, self.dominance = state["epoch"], state["best"], state["dominance"]
             self.cost.resume(state["cost"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(self._refused(f"in {self.last.name}", str(error).partition("\n")[0])) from None
+            raise ValueError(self._refusal(f"in {self.last.name}", str(error).partition("\n")[0])) from None
         self.rows = rows[: self.epoch]
         if len(self.rows) < self.epoch:
-            raise ValueError(self._refused("in metrics.csv", f"{len(rows)} of {self.epoch} epochs"))
+            raise ValueError(self._refusal("in metrics.csv", f"{len(rows)} of {self.epoch} epochs"))
         self.seconds = self.rows[-1]["seconds"] if self.rows else 0.0
         self.watch.replay(self.rows)
 
-    def _refused(self, where: str, found: str) -> str:
+    def _refusal(self, where: str, found: str) -> str:
         return f"Expected this run {where} of {self.folder}, found: {found}; delete the folder to train it again."
 
     def _write(self, status: str, **more: Any) -> None:

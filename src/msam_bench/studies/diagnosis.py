@@ -22,7 +22,7 @@ from msam_bench.runs.record import Record as Run
 from msam_bench.studies.advice import advice
 from msam_bench.studies.base import Ask, Study
 from msam_bench.studies.imbalance import Gaps, lead, needed, starved, verdict
-from msam_bench.studies.looking import Look, looked_at
+from msam_bench.studies.looking import Look, inspect_run
 
 JOINT, APART = "joint", "unimodal"
 
@@ -53,7 +53,7 @@ def like(record: Run, seeds: int) -> list[RunConfig]:
 def conclude(records: Sequence[Record]) -> Result:
     """The verdict, and what it rests on."""
     joint = [run for run in records if run.config["method"]["name"] != APART]
-    looks = {run.folder: looked_at(run) for run in records}
+    looks = {run.folder: inspect_run(run) for run in records}
     modalities = tuple(joint[0].data["modalities"])
     apart = {name: _apart(records, name) for name in modalities}
     gaps, first = _gaps(joint, apart, looks), lead(joint)

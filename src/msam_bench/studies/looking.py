@@ -10,7 +10,7 @@ import torch
 from msam import Joint
 from msam_bench.analysis.probing import probe
 from msam_bench.runs.restore import restored
-from msam_bench.training.distributed import Ranks
+from msam_bench.training.distributed import Distributed
 from msam_bench.training.evaluation import Measures
 from msam_bench.training.metrics import scoring
 
@@ -37,7 +37,7 @@ class Look:
     probes: dict[str, float]
 
 
-def looked_at(record: Any) -> Look:
+def inspect_run(record: Any) -> Look:
     """Looks at the selected model of a run; at its own modality alone where it was trained on one."""
     objective, dataset = restored(record)
     own = record.config["method"]["params"].get("modality")
@@ -52,7 +52,7 @@ def looked_at(record: Any) -> Look:
         return Look({}, probes)
     score = scoring(dataset)
     backward = Joint().on(objective.model, score.criterion)
-    return Look(Measures(dataset, backward, score, Ranks()).contributions("train"), probes)
+    return Look(Measures(dataset, backward, score, Distributed()).contributions("train"), probes)
 
 
 def _encoded(objective: Objective, split: Split, names: tuple[str, ...]) -> dict[str, Tensor]:

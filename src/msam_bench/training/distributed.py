@@ -26,7 +26,7 @@ def world() -> int:
     return int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else 1
 
 
-class Ranks:
+class Distributed:
     """This process among those that train the run.
 
     Attributes:
@@ -73,7 +73,7 @@ class Ranks:
         """Each number, added up over the ranks."""
         return self.gathered(torch.tensor(values, dtype=torch.float64)).sum(0).tolist()
 
-    def averaged(self, values: Mapping[str, float], samples: int) -> dict[str, float]:
+    def average_over(self, values: Mapping[str, float], samples: int) -> dict[str, float]:
         """Means over samples, of the samples of all ranks."""
         if self.count == 1:
             return dict(values)

@@ -21,7 +21,7 @@ from msam.batches import moved
 from msam.coalition import extremes, lattice
 from msam.metrics import CoalitionAccuracy
 from msam.types import Inputs
-from msam_bench.training.distributed import Ranks
+from msam_bench.training.distributed import Distributed
 from msam_bench.training.metrics import Score, Worth, value_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Measures:
         ranks: the processes, which share the samples of `evaluate`.
     """
 
-    def __init__(self, dataset: Dataset, backward: Backward, score: Score, ranks: Ranks) -> None:
+    def __init__(self, dataset: Dataset, backward: Backward, score: Score, ranks: Distributed) -> None:
         self.dataset, self.backward, self.score, self.ranks = dataset, backward, score, ranks
 
     def evaluate(self, split: str) -> tuple[float, float]:

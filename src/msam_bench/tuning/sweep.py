@@ -4,14 +4,14 @@
     found = sweep.run(["joint", "sam", "msam"], Path("sweep.sqlite"), Path("runs"), executor)
     best(found["sam"]).arguments
 
-**Ranges.** The first trials of a method are those listed in `config/search_space.toml`, every other one first: they are the published
-values, so that no method is judged without them, and as many trials as are listed are those of `scripts/tune.py`. The
-trials after these are drawn by TPE, on a logarithmic scale between the least and the greatest listed value: choosing
-among the listed values again could only repeat trials, and all that is listed is a positive scale or count, of which
-the order of magnitude matters. What is drawn is rounded to three digits.
+**Ranges.** The first trials of a method are those listed in `config/search_space.toml`, every other one first: they
+are the published values, so that no method is judged without them, and as many trials as are listed are those of
+`scripts/tune.py`. The trials after these are drawn by TPE, on a logarithmic scale between the least and the greatest
+listed value: choosing among the listed values again could only repeat trials, and all that is listed is a positive
+scale or count, of which the order of magnitude matters. What is drawn is rounded to three digits.
 
-**Equal.** Every method gets so many trials, pruned and diverged ones counted. Joint training is searched first, for the
-learning rate of all methods that list another setting; methods that list none search the learning rate themselves.
+**Equal.** Every method gets so many trials, pruned and diverged ones counted. Joint training is searched first, for
+the learning rate of all methods that list another setting; methods that list none search the learning rate themselves.
 
 **Objective.** Mean validation accuracy over the tuning seeds, 1000 and on, which no comparison uses by default; of
 equals, the lower validation loss. A run that diverged is always wrong. After its first seeds a trial is pruned whose

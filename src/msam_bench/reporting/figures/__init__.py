@@ -10,7 +10,7 @@ There is one function for each section of the page. Importing them is cheap: alt
 from msam_bench.reporting.figures.curves import MOST_POINTS
 from msam_bench.reporting.figures.drawing import Figure
 from msam_bench.reporting.figures.epochs import contributions, dominance, gap, learning, strengths
-from msam_bench.reporting.figures.foremost import MOST, foremost
+from msam_bench.reporting.figures.highlight import MOST, highlight_top
 from msam_bench.reporting.figures.lines import lines
 from msam_bench.reporting.figures.methods import cost, differences, seeds
 from msam_bench.reporting.figures.modalities import coalitions, shares
@@ -26,8 +26,8 @@ __all__ = [
     "cost",
     "differences",
     "dominance",
-    "foremost",
     "gap",
+    "highlight_top",
     "learning",
     "lines",
     "looks",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from msam_bench.reporting.figures.curves import Series, by_modality, curves, thinned
 from msam_bench.reporting.figures.drawing import Axes, Figure, span
-from msam_bench.reporting.figures.foremost import foremost
 from msam_bench.reporting.figures.heatmap import heat
+from msam_bench.reporting.figures.highlight import highlight_top
 from msam_bench.reporting.figures.lines import lines
 from msam_bench.reporting.figures.palette import Look
 from msam_bench.reporting.run_summary import Groups, score_of
@@ -25,7 +25,7 @@ def learning(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     if any(len(s.points) > 1 for s in late.values()):
         panels.append((f"Validation {score}, second half of the epochs enlarged", late))
     titled = [(title, series, Axes("Epoch", f"{title.split(',')[0]} (%)")) for title, series in panels if series]
-    return foremost(lines(title, series, methods, axes) for title, series, axes in titled)
+    return highlight_top(lines(title, series, methods, axes) for title, series, axes in titled)
 
 
 def gap(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
@@ -45,7 +45,7 @@ def strengths(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     titled = [
         (title, series, Axes("Epoch", unit, digits=3)) for (_, title, unit), series in zip(panels, found, strict=True)
     ]
-    return foremost(lines(title, series, methods, axes) for title, series, axes in titled if series)
+    return highlight_top(lines(title, series, methods, axes) for title, series, axes in titled if series)
 
 
 def contributions(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
@@ -53,7 +53,7 @@ def contributions(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
     found = by_modality(groups, "contribution", modalities)
     ends = [v for series in found.values() for s in series.values() for p in s.points for v in p[2:]]
     axes = Axes("Epoch", "Shapley value (epoch mean)", span(ends), 3)  # one range for all panels
-    return foremost(lines(name, series, modalities, axes) for name, series in found.items())
+    return highlight_top(lines(name, series, modalities, axes) for name, series in found.items())
 
 
 def dominance(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msam_bench.reporting.figures.curves import Series
 from msam_bench.reporting.figures.drawing import TICKS, Axes, Figure, base_chart, colour, dash, finished, span
-from msam_bench.reporting.figures.foremost import BOLD, MOST, foremost
+from msam_bench.reporting.figures.highlight import BOLD, MOST, highlight_top
 from msam_bench.reporting.figures.palette import INK, Look
 
 
@@ -38,7 +38,7 @@ def lines(title: str, series: Mapping[str, Series], drawn: Sequence[Look], axes:
     last = [f"{look.name} {series[look.name].points[-1][1]:.{axes.digits}f}" for look in drawn]
     text = f"{axes.y} at the last epoch: {', '.join(last)}."
     spec = finished(rows, 260, *layers)
-    return foremost([Figure(title, spec, text, *_milestones(series, axes.digits), tuple(drawn))])[0]
+    return highlight_top([Figure(title, spec, text, *_milestones(series, axes.digits), tuple(drawn))])[0]
 
 
 def _rows(series: Mapping[str, Series], banded: bool) -> list[dict[str, Any]]:

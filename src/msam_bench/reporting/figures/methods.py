@@ -11,7 +11,7 @@ from typing import Any
 from msam_bench.analysis.statistics import Comparison
 from msam_bench.reporting.figures.curves import spread
 from msam_bench.reporting.figures.drawing import TICKS, Figure, base_chart, colour, finished, shape, span
-from msam_bench.reporting.figures.foremost import BOLD, foremost
+from msam_bench.reporting.figures.highlight import BOLD, highlight_top
 from msam_bench.reporting.figures.palette import INK, Look
 from msam_bench.reporting.run_summary import Groups, Record, average, score_of
 
@@ -119,7 +119,7 @@ def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
         tuple((r["g"], f"{r['x']:,.0f}", f"{r['y']:.2f}", f"{r['lo']:.2f}", f"{r['hi']:.2f}") for r in rows),
         tuple(methods),
     )
-    return foremost([figure])
+    return highlight_top([figure])
 
 
 def _cost(name: str, runs: Sequence[Record]) -> dict[str, Any] | None:

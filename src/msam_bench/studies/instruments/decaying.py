@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msam import Method, Objective, Outcome, Shapley
-from msam.perturbation import first_pass, steepest
+from msam.perturbation import first_pass, sam_perturbation
 from msam.types import Inputs
 
 
@@ -43,7 +43,7 @@ class Decaying(Method):
                 found = self.attribution(objective, inputs, target, step.first.features)
                 weight = found.shares[found.index]
             rho = self.rho / sqrt(self._batches)
-            step.again(lambda _, gradients: steepest(gradients, rho), weight)
+            step.second_pass(lambda _, gradients: sam_perturbation(gradients, rho), weight)
         return step.first.outcome(squared_gradient=squared)
 
     def get_extra_state(self) -> dict[str, int]:

@@ -39,7 +39,7 @@ class Estimators(Method):
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the plain gradient, and compares."""
-        live = objective.descend(inputs, target)
+        live = objective.accumulate_gradient(inputs, target)
         self._batches += 1
         return live.outcome(**(self._compared(objective, inputs, target, live) if self._due else {}))
 

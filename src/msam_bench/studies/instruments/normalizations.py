@@ -34,11 +34,11 @@ class Normalizations(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the plain gradient, and compares."""
         live = objective.forward(inputs, target)
-        found = objective.gradients(live.loss, objective.parameters())
+        found = objective.compute_gradients(live.loss, objective.parameters())
         names = objective.modalities(inputs)
         norms = gradient_norms({name: [found[w] for w in objective.parameters(name) if w in found] for name in names})
         contributions = self.attribution(objective, inputs, target, live.features)
-        objective.deposit(found)
+        objective.add_gradients(found)
         truth = shares(norms)
         values = contributions.shapley.double()
         predicted = {name: normalize(values) for name, normalize in NORMALIZATIONS.items()}

@@ -1,6 +1,6 @@
 """Which names stand out where there are more than eyes can follow: the foremost in colour, the others in grey.
 
-    training, validation = foremost([lines("Training", ...), lines("Validation", ...)])
+    training, validation = highlight_top([lines("Training", ...), lines("Validation", ...)])
     training.bold  # ("joint", "sam", "msam"), the same in both
 
 A layer that shows only these filters by `BOLD`; the page's legend changes which they are.
@@ -17,7 +17,7 @@ BOLD = "indexof(bold, datum.g) >= 0"
 """Whether the row of a figure is of a name that stands out."""
 
 
-def foremost(figures: Iterable[Figure]) -> list[Figure]:
+def highlight_top(figures: Iterable[Figure]) -> list[Figure]:
     """Lets the same names stand out in all figures of a section: those of the lowest ranks that any of them draws."""
     own = list(figures)
     looks = {look.name: look for figure in own for look in figure.drawn}

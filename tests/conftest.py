@@ -10,7 +10,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import rounding
+
 torch.set_num_threads(1)
+rounding.simulate()
 
 # No deadlines: the machine may be busy. Fixed examples where a failure must be reproducible from the log.
 _quiet = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}

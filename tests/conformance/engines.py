@@ -1,6 +1,11 @@
 """Each engine trains a case as its own documentation says; `reference` is raw torch, without msam where it can be.
 
-weights = ENGINES["lightning"](case, rank, ranks)         # name -> tensor, after twenty steps
+weights = ENGINES["lightning"](case, rank, ranks)               # name -> tensor, after twenty steps
+wanted = reference(casting("lightning", case), case, rank, ranks)
+
+Both sides round alike, whatever the processor: the same kernels see the same numbers in the same order. Twenty steps of
+momentum, batch normalisation and maxout carry one flipped rounding of a 16-bit number on to 1e-3 and more, so a
+reference in another order would ask for a tolerance that no processor can promise.
 """
 
 from __future__ import annotations
@@ -8,7 +13,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import Any
+from functools import cache
+from types import MethodType
+from typing import Any, Literal
 
 import torch
 import torch.distributed
@@ -32,8 +39,12 @@ from conformance.cases import (
     micro_batches,
     network,
 )
+from msam import FusionModel
+from msam.types import Inputs
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Casting = Literal["cached", "anew", "outputs"]
+"""What an engine casts: each weight once a step, each weight anew in every pass, or the logits to float32 as well."""
 Weights = dict[str, Tensor]
 Engine = Callable[[Case, int, int], Weights]
 
@@ -46,8 +57,10 @@ def scaler_of(case: Case) -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=SCALE, enabled=case.precision == "fp16")
 
 
-def autocast_of(case: Case) -> Any:
-    return torch.autocast("cpu", HALF[case.precision]) if case.precision in HALF else nullcontext()
+def autocast_of(case: Case, casts: Casting = "cached") -> Any:
+    if case.precision not in HALF:
+        return nullcontext()
+    return torch.autocast("cpu", HALF[case.precision], cache_enabled=casts != "anew")
 
 
 def stepped(case: Case, net: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
@@ -66,9 +79,19 @@ def trained(net: nn.Module) -> Weights:
 # ---- raw torch -------------------------------------------------------------------------------------------------------
 
 
-def plain(case: Case, rank: int, ranks: int) -> Weights:
-    """The reference: for joint and SAM a loop that knows nothing of msam, for the others the raw loop with it."""
-    return literal(case, rank, ranks) if case.method in LITERAL else raw(case, rank, ranks)
+def casting(engine: str, case: Case) -> Casting:
+    """What of an engine's casts a case can tell: AGM alone differentiates by logits, and by passes that share weights.
+
+    Lightning switches autocast's cache off; Accelerate, and the Trainer with it, returns logits in float32.
+    """
+    known: dict[str, Casting] = {"lightning": "anew", "accelerate": "outputs", "transformers": "outputs"}
+    return known.get(engine, "cached") if case.method == "agm" and case.precision in HALF else "cached"
+
+
+@cache
+def reference(casts: Casting, case: Case, rank: int, ranks: int) -> Weights:
+    """For joint and SAM a loop that knows nothing of msam, for the others the raw loop with it."""
+    return literal(case, rank, ranks) if case.method in LITERAL else raw(case, rank, ranks, casts)
 
 
 def literal(case: Case, rank: int, ranks: int) -> Weights:
@@ -100,24 +123,26 @@ def _gradient(case: Case, net: nn.Module, scaler: torch.amp.GradScaler, batch: B
 def _ascended(case: Case, net: nn.Module, scaler: torch.amp.GradScaler, batch: Batch) -> None:
     """The gradient at theta + rho g / |g|; running statistics stay as the first pass left them."""
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    norm = torch.sqrt(sum(weight.grad.square().sum() for weight in net.parameters()))
+    norm = nn.utils.get_total_norm([weight.grad for weight in net.parameters()])  # in the order that clipping takes
     with torch.no_grad():
         for weight in net.parameters():
-            weight += RHO * weight.grad / norm
+            weight.addcmul_(weight.grad, RHO / norm)
     _gradient(case, net, scaler, batch)
     net.load_state_dict(before)
 
 
-def raw(case: Case, rank: int, ranks: int) -> Weights:
+def raw(case: Case, rank: int, ranks: int, casts: Casting = "cached") -> Weights:
     """The loop of the documentation: DistributedDataParallel, autocast, GradScaler, accumulation, clipping."""
     net, scaler = network(case), scaler_of(case)
     optimizer = optimizer_of(net.parameters())
+    if casts == "outputs":
+        net.forward = MethodType(_in_float32, net)  # type: ignore[method-assign]
     wrapped = DistributedDataParallel(net) if ranks > 1 else net
     backward = METHODS[case.method]().on(
         wrapped,
         F.cross_entropy,
         backward=lambda loss: scaler.scale(loss / case.accumulate).backward(),
-        context=lambda: autocast_of(case),
+        context=lambda: autocast_of(case, casts),
     )
     for count, batch in enumerate(micro_batches(case, rank, ranks), start=1):
         last = count % case.accumulate == 0
@@ -126,6 +151,10 @@ def raw(case: Case, rank: int, ranks: int) -> Weights:
         if last:
             stepped(case, net, optimizer, scaler)
     return trained(net)
+
+
+def _in_float32(net: FusionModel, inputs: Inputs) -> Tensor:
+    return type(net).forward(net, inputs).float()
 
 
 # ---- engines ---------------------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 import torch.distributed
 
+import rounding
 from conformance.cases import CASES, LITERAL, Case, covering, network
-from conformance.engines import ENGINES, Engine, Weights, plain
+from conformance.engines import ENGINES, Engine, Weights, casting, reference
 
 
 def distance(one: Weights, other: Weights, rank: int) -> float:
@@ -31,7 +32,7 @@ def distance(one: Weights, other: Weights, rank: int) -> float:
     return max((one[name].double() - other[name].double()).abs().max().item() for name in names)
 
 
-def found(engine: Engine, case: Case, reference: Weights, rank: int, ranks: int) -> dict[str, Any]:
+def found(engine: Engine, case: Case, wanted: Weights, rank: int, ranks: int) -> dict[str, Any]:
     """How far an engine is off, and a digest of its weights; or in which words it refuses."""
     started = time.process_time()
     try:
@@ -41,23 +42,25 @@ def found(engine: Engine, case: Case, reference: Weights, rank: int, ranks: int)
     parameters = [weights[name] for name, _ in network(case).named_parameters()]
     digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in parameters)).hexdigest()
     seconds = time.process_time() - started
-    return {"difference": distance(weights, reference, rank), "digest": digest, "seconds": seconds}
+    return {"difference": distance(weights, wanted, rank), "digest": digest, "seconds": seconds}
 
 
 def main(folder: Path, full: bool) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
+    rounding.simulate()
     rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1:
         torch.distributed.init_process_group("gloo")
     seen: dict[str, dict[str, Any]] = {name: {} for name in ["start", *ENGINES]}
     for case in CASES if full else covering(ranks):
-        reference = plain(case, rank, ranks)
-        seen["start"][case.name] = {"moved": distance(dict(network(case).state_dict()), reference, rank)}
+        moved = distance(dict(network(case).state_dict()), reference("cached", case, rank, ranks), rank)
+        seen["start"][case.name] = {"moved": moved}
         for name, engine in ENGINES.items():
             if name != "torch" or case.method in LITERAL:  # else it is the reference itself
-                seen[name][case.name] = found(engine, case, reference, rank, ranks)
+                wanted = reference(casting(name, case), case, rank, ranks)
+                seen[name][case.name] = found(engine, case, wanted, rank, ranks)
     (folder / f"{ranks}-{rank}.json").write_text(json.dumps(seen, indent=1))
     if ranks > 1:
         torch.distributed.destroy_process_group()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,11 @@ PAGE = Path(__file__).parents[2] / "docs/engines.md"
 BEGIN, END = "<!-- conformance: written by tests/conformance/table.py -->\n", "<!-- conformance: end -->\n"
 
 EXACT = 1e-6
-"""Of weights of order one that move by a quarter and more: the reference sums SAM's norm in another order, and gloo
-adds ranks up in another; twenty steps of momentum 0.9 carry a float32's rounding on."""
-ROUNDED = {("lightning", "bf16"): 0.05, ("lightning", "fp16"): 1e-3}
-ROUNDED |= {(engine, "bf16"): 0.05 for engine in ("accelerate", "transformers")}
-"""AGM differentiates by the logits and by several coalitions' passes. Lightning casts a weight anew in each of them,
-where raw torch casts once and adds their gradients up in 16 bits; Accelerate returns logits in float32, where raw torch
-rounds AGM's slope to 16 bits. Both are the finer computation; the rounding of bf16 (0.4 %) is carried on by AGM's
-running means."""
+"""Largest difference of a weight after twenty steps, of weights of order one that move by a quarter and more.
+
+Both sides round alike, so that one process differs by nothing; gloo may add ranks up in another order, which touches
+float32's last bit, and twenty steps of momentum 0.9 carry it on.
+"""
 REFUSALS = {
     ("accelerate", "fp16"): "Accelerate has no fp16 on this device and would train in float32; use "
     "mixed_precision='bf16'.",
@@ -40,21 +36,8 @@ NAMES = {
 }
 
 
-TIPPED = 1e-3
-"""SAM in 16 bits, whose reference adds up the norm in another order: a last bit of float32 tips the rounding of an
-activation to 16 bits at the perturbed weights. All engines are off by the same amount."""
-
-
-def tolerance(engine: str, case: str) -> float:
-    """Largest difference of a weight after twenty steps, for a case by its name."""
-    method, _, precision, *_ = case.split("/")
-    if method == "agm":
-        return ROUNDED.get((engine, precision), EXACT)
-    return TIPPED if method == "sam" and precision != "float32" else EXACT
-
-
 def table(found: dict[int, dict[str, Any]]) -> str:
-    """Markdown: engine and ranks by precision; in brackets the largest difference among those of one tolerance.
+    """Markdown: engine and ranks by precision; in brackets the largest difference of those that meet it.
 
     Args:
         found: number of ranks -> engine -> case -> what was found on the first rank.
@@ -62,21 +45,19 @@ def table(found: dict[int, dict[str, Any]]) -> str:
     lines = ["| engine | ranks | float32 | bf16 | fp16 with GradScaler |", "|---|---|---|---|---|"]
     for engine, title in NAMES.items():
         for ranks, engines in found.items():
-            cells = [_cell(engine, engines[engine], precision) for precision in ("float32", "bf16", "fp16")]
+            cells = [_cell(engines[engine], precision) for precision in ("float32", "bf16", "fp16")]
             lines.append(f"| {title} | {ranks} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(engine: str, cases: dict[str, Any], precision: str) -> str:
-    mine = {name: result for name, result in cases.items() if name.split("/")[2] == precision}
-    if mine and all("refusal" in result for result in mine.values()):
+def _cell(cases: dict[str, Any], precision: str) -> str:
+    mine = [result for name, result in cases.items() if name.split("/")[2] == precision]
+    if mine and all("refusal" in result for result in mine):
         return "refused"
-    met: dict[float, list[float]] = defaultdict(list)
-    for name, result in mine.items():
-        if result.get("difference", math.inf) <= tolerance(engine, name):
-            met[tolerance(engine, name)].append(result["difference"])
-    missed = len(mine) - sum(map(len, met.values()))
-    parts = [f"{len(seen)} within {limit:g} ({max(seen):.1g})" for limit, seen in sorted(met.items())]
+    differences = [result.get("difference", math.inf) for result in mine]
+    met = [difference for difference in differences if difference <= EXACT]
+    parts = [f"{len(met)} within {EXACT:g} ({max(met):.1g})"] if met else []
+    missed = len(mine) - len(met)
     return ", ".join(parts + [f"**{missed} missed**"] * (missed > 0))
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from conformance.cases import CASES, LITERAL, covering
 from conformance.engines import ENGINES
-from conformance.table import NAMES, REFUSALS, expected, read, table, tolerance, written
+from conformance.table import EXACT, NAMES, REFUSALS, expected, read, table, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.ddp, pytest.mark.timeout(900)]
 
@@ -62,7 +62,7 @@ def test_an_engine_meets_the_reference_or_refuses(
             refusal = REFUSALS.get((engine, case.precision))
             assert results[case.name].get("refusal") == refusal, case.name
             if refusal is None:
-                assert results[case.name]["difference"] <= tolerance(engine, case.name), case.name
+                assert results[case.name]["difference"] <= EXACT, case.name
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -78,4 +78,4 @@ def _rounded(name: str, seed: int) -> Callable[..., Any]:
 def _chosen(result: Tensor, arguments: tuple[Any, ...]) -> Tensor:
     """Which elements are numbers of an argument: sums of one term, products with one and zeros."""
     given = [each for each in arguments if isinstance(each, Tensor)]
-    return torch.stack([torch.isin(result, each) for each in given]).any(0)
+    return torch.stack([torch.isin(result.contiguous(), each.contiguous()) for each in given]).any(0)

@@ -413,7 +413,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.integrations.accelerate", "import lightning"),
     (library_needs_torch_only, "msam.metrics", "if not TYPE_CHECKING:\n    import jaxtyping"),
     (integrations_stand_apart, "msam.metrics", "from msam.integrations.lightning import Module"),
-    (integrations_stand_apart, "msam.metrics", "from msam import lightning"),
+    (integrations_stand_apart, "msam.metrics", "from msam.integrations import lightning"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.sam import SAM"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods import SAM"),
     (methods_do_not_import_each_other, "msam.methods.gnp", "from .sam import SAM"),

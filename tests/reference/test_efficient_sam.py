@@ -89,7 +89,7 @@ IS_SAM = {
     "looksam": lambda: LookSAM(0.2, every=1),
     "ae-sam": lambda: AESAM(0.2, first=-math.inf, last=-math.inf),
     "f-sam": lambda: FSAM(0.2, sigma=0),
-    "f-sam-paper": lambda: FSAM(0.2, sigma=0, faithful="paper"),
+    "f-sam-code": lambda: FSAM(0.2, sigma=0, faithful="code"),
 }
 IS_JOINT = {
     "esam": lambda: ESAM(0, gamma=1),

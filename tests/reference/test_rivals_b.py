@@ -26,9 +26,9 @@ from msam import (
     Objective,
     ReconBoost,
 )
+from msam.additive import additive_parts
 from msam.batches import average_over
 from msam.methods.pmr import prototype_log_probability, prototype_losses
-from msam.methods.reconboost import additive_parts
 from zoo import CLASSES, NAMES, batch, close, gradients, model, run, same, state, teachers
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])
@@ -175,7 +175,9 @@ def test_pmr_against_a_literal_one(count: int, fusion: str, faithful: Any) -> No
 def test_pmr_is_joint_without_its_term_before_the_first_prototypes_and_after_its_end(fusion: str) -> None:
     net, data = model(2, fusion), batch(2)
     joint = run(Joint(), net, *data)
-    assert same(run(with_prototypes(PMR(alpha=0), 2, fusion), net, *data), joint)
+    assert same(run(with_prototypes(PMR(alpha=0, entropy=0), 2, fusion), net, *data), joint)
+    assert same(run(with_prototypes(PMR(alpha=0, faithful="code"), 2, fusion), net, *data), joint)
+    assert not same(run(with_prototypes(PMR(alpha=0), 2, fusion), net, *data), joint)  # the entropy term of the paper
     assert same(run(PMR(alpha=2), net, *data), joint)
     assert same(run(with_prototypes(PMR(alpha=2, end=0), 2, fusion), net, *data), joint)
     assert not same(run(with_prototypes(PMR(alpha=2), 2, fusion), net, *data), joint)
@@ -640,7 +642,8 @@ def test_reconboost_against_a_literal_one(count: int, faithful: Any) -> None:
     for epoch in range(6):
         stage, rectifying = divmod(epoch, 2)
         name = NAMES[stage % count]
-        found = run(at_epoch(ReconBoost(3.0, 0.5, boost=1, rectify=1, faithful=faithful), epoch), net, inputs, target)
+        method = ReconBoost(3.0, 0.5, boost=1, rectify=1, faithful=faithful, pretrained=True)
+        found = run(at_epoch(method, epoch), net, inputs, target)
         if rectifying:
             assert close(found, gradients_of(F.cross_entropy(logits, target), net), 1e-13)
             continue
@@ -661,9 +664,9 @@ def test_reconboost_code_divides_by_classes_and_has_no_memory() -> None:
     net, data = model(2), batch(2)
     code, paper, forgetful = (
         run(at_epoch(ReconBoost(boost=1, rectify=0, **options), 1), net, *data)
-        for options in ({}, {"faithful": "paper"}, {"faithful": "paper", "memory": 0.0})
+        for options in ({"faithful": "code"}, {}, {"memory": 0.0})
     )
-    inert = run(at_epoch(ReconBoost(boost=1, rectify=0, memory=9.0), 1), net, *data)
+    inert = run(at_epoch(ReconBoost(boost=1, rectify=0, faithful="code", memory=9.0), 1), net, *data)
     assert same(code, inert)
     assert close({key: CLASSES * grad for key, grad in code.items()}, forgetful, 1e-13)
     assert not close(paper, forgetful, 1e-4)

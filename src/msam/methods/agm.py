@@ -35,15 +35,17 @@ class AGM(Method):
     `1 / (t + 1)`. The authors scale the gradient that arrives at each `phi_m` with a hook; here one backward pass of
     `sum_S (kappa w)_S <f(S), dl/dz>` does it.
 
-    `faithful="code"` (the default: it is what the published numbers come from) runs the coalitions that leave out a
-    modality in evaluation mode, but with gradient, while that of all modalities is in training mode: `phi` mixes two
-    regimes of batch normalisation. `"paper"`, which says nothing of this, runs all in the mode of training, with
+    `faithful="paper"` (the default), which says nothing of modes, runs all coalitions in the mode of training, with
     features and dropout masks of the same pass and an absent modality's feature held constant; no encoder runs twice.
+    `faithful="code"`, what the published numbers come from, runs the coalitions that leave out a modality in evaluation
+    mode, but with gradient, while that of all modalities is in training mode: `phi` mixes two regimes of batch
+    normalisation.
 
     `cap` guards against overflow: `tau - r` may reach 1e8, whose exponential is infinite. The authors cap at 10 on
-    CREMA-D, at 7 on UR-Funny and not elsewhere; 10 is the default. They also clip the gradient: `clip=1` (5 on
-    UR-Funny) is their rule. It is off by default, because clipping is the optimizer's business, to be done once a step
-    on unscaled and accumulated gradients, and because with it the gradient is no longer proportional to the loss.
+    CREMA-D, at 7 on UR-Funny and not elsewhere; 10 is the default. They also clip: `clip=1` (5 on UR-Funny) is their
+    rule, which watches the weight of the head that gives the logits, not its bias and not the rest of the fusion. It is
+    off by default, because clipping is the optimizer's business, to be done once a step on unscaled and accumulated
+    gradients, and because with it the gradient is no longer proportional to the loss.
 
     Passes a batch: 1 forward, 1 backward, and `2^M - 2` passes of the fusion; with `faithful="code"` also one forward
     and backward of the encoders in evaluation mode. A model that cannot fuse features: `2^M - 1` of each.
@@ -54,7 +56,9 @@ class AGM(Method):
         alpha: strength, at least 0; 1 in the code's defaults, the authors use 1.5 to 4.
         faithful: mode of the coalitions that leave out a modality, see above.
         cap: largest `tau - r`, None for none.
-        clip: if an element of the fusion's gradient exceeds this, the whole gradient is scaled to this norm.
+        clip: if an element of the gradient of the head's weight exceeds this, the whole gradient is cut to this norm.
+            The head is the fusion's part of each modality where there is one, else the last matrix of the model that
+            is no encoder's.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -63,12 +67,12 @@ class AGM(Method):
     def __init__(
         self,
         alpha: float = 1.0,
-        faithful: Literal["code", "paper"] = "code",
+        faithful: Literal["paper", "code"] = "paper",
         cap: float | None = 10.0,
         clip: float | None = None,
     ) -> None:
         super().__init__()
-        self.alpha, self.faithful = in_range("alpha", alpha, 0), one_of("faithful", faithful, ("code", "paper"))
+        self.alpha, self.faithful = in_range("alpha", alpha, 0), one_of("faithful", faithful, ("paper", "code"))
         self.cap = inf if cap is None else in_range("cap", cap, 0)
         self.clip = clip if clip is None else in_range("clip", clip, 0)
         self._batches = 0
@@ -113,10 +117,11 @@ class AGM(Method):
         return torch.exp(count / max(count - 1, 1) * (scores.mean() - scores))
 
     def _clipped(self, objective: Objective, gradients: Gradients, clip: float) -> Gradients:
-        """The authors' rule: norm `clip` for all, if any element outside the encoders exceeds it."""
-        encoders = {weight for modality in objective.encoders for weight in objective.parameters(modality)}
-        fusion = [g for weight, g in gradients.items() if weight not in encoders] or list(gradients.values())
-        largest = torch.stack(torch._foreach_norm(fusion, float("inf"))).max()
+        """The authors' rule: norm `clip` for all, if any element of the head's weight exceeds it."""
+        watched = [gradients[weight] for weight in _head_weights(objective) if weight in gradients]
+        if not watched:
+            return gradients
+        largest = torch.stack(torch._foreach_norm(watched, float("inf"))).max()
         norm = torch.nn.utils.get_total_norm(list(gradients.values()))
         factor = torch.where(largest > clip, (clip / norm).clamp(max=1), 1.0)
         return dict(zip(gradients, torch._foreach_mul(list(gradients.values()), factor), strict=True))
@@ -128,3 +133,14 @@ class AGM(Method):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continues where `get_extra_state` left off."""
         self._batches, self._means = state["batches"], state["means"]
+
+
+def _head_weights(objective: Objective) -> list[Tensor]:
+    """The matrices that give the logits, without biases."""
+    encoders = {weight for modality in objective.encoders for weight in objective.parameters(modality)}
+    matrices = [weight for weight in objective.parameters() if weight not in encoders and weight.dim() > 1]
+    heads = getattr(objective.bare, "heads", None)
+    if heads is None:
+        return matrices[-1:]
+    owned = {weight for head in heads.values() for weight in head.parameters()}
+    return [weight for weight in matrices if weight in owned]

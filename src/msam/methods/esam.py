@@ -1,4 +1,4 @@
-"""ESAM: SAM that perturbs some of the weights and descends on the samples that mind the most."""
+"""ESAM: SAM that perturbs a random subset of the weights and keeps the samples whose loss rises most."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class ESAM(Method):
         u       = grad l_{B+}(theta + epsilon)
 
     The paper draws single weights; the authors' code draws whole tensors, which is what saves a part of the first
-    backward pass, and takes the norm over those drawn; so does this class. (There, a tensor that was not drawn for the
-    next step is not updated in this one either; here every weight is given its gradient.) The losses of single samples
+    backward pass, and takes the norm over those drawn; so does this class. Every weight is updated, there as here.
+    (There, a tensor is drawn after the step for the next one, and in the first step all are.) The code keeps the
+    samples above the smallest of the `int(gamma |B|)` largest rises, which is one fewer; this class keeps
+    `round(gamma |B|)`, as the paper has it. The losses of single samples
     are the criterion's of one row at a time, so the criterion must be a mean over the batch. `B+` runs through the
     model as a batch of its own, as in the authors' code: normalisation sees those samples only, and dropout masks are
     drawn for them anew.

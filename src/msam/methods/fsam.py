@@ -20,13 +20,13 @@ class FSAM(Method):
     With `m_t` a running mean of the gradients, an estimate of the gradient of all data:
 
         m_t     = momentum m_(t-1) + (1 - momentum) g_t
-        d_t     = g_t - sigma m_(t-1)      faithful="code", with m_0 = g_0 and d_0 = g_0
-                  g_t - sigma m_t          faithful="paper", with m_(-1) = 0
+        d_t     = g_t - sigma m_t          faithful="paper", with m_(-1) = 0
+                  g_t - sigma m_(t-1)      faithful="code", with m_0 = g_0 and d_0 = g_0
         epsilon = rho d_t / |d_t|
         u       = grad l(theta + epsilon)
 
-    For `sigma=1` both climb in the direction of `g_t - m_(t-1)` and differ in how the mean begins. `code` is the
-    default, because the published numbers come from it.
+    For `sigma=1` both climb in the direction of `g_t - m_(t-1)` and differ in how the mean begins. `paper` is the
+    default.
 
     The mean is in the loss's own units, so gradient scaling may change between steps; gradients that have overflowed
     leave it alone. In data-parallel training each rank climbs by its own gradient, as in SAM, less the mean of all
@@ -51,12 +51,12 @@ class FSAM(Method):
         rho: float = 0.05,
         sigma: float = 1.0,
         momentum: float = 0.9,
-        faithful: Literal["code", "paper"] = "code",
+        faithful: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
         self.rho, self.sigma = in_range("rho", rho, 0), in_range("sigma", sigma, 0)
         self.momentum = in_range("momentum", momentum, 0, 1)
-        self.faithful = one_of("faithful", faithful, ("code", "paper"))
+        self.faithful = one_of("faithful", faithful, ("paper", "code"))
         self._mean: dict[str, Tensor] = {}
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from math import log
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from msam.additive import additive_parts
 from msam.heads import Heads
-from msam.methods.base import Method, in_range
-from msam.objective import Objective
+from msam.methods.base import Method, in_range, one_of
+from msam.objective import Objective, Pass
 from msam.types import Inputs, Outcome
 
 
 class LFM(Method):
     """Dynamically learning the modality gap (Yang et al. 2024, NeurIPS): classification and alignment of predictions.
 
-    With `l_m` the loss of a linear classifier on encoder m, `p_m` its probabilities, `a` the share of the alignment:
+    With `l_m` the loss of a classifier of modality m, `p_m` its probabilities, `a` the share of the alignment:
 
         A    = mean over pairs m, n of (KL(q | p_m) + KL(q | p_n)) / 2,   q = (p_m + p_n) / 2
-        loss = (1 - a) (l + sum_m l_m) + a A
+        loss = (1 - a) (l + sum_m l_m) + a A       faithful="paper", the default
+               2 ((1 - a) l + a A)                 faithful="code"
 
     `a` falls over the epochs: by default as the polynomial that the authors fitted to what they had learned, 0.80 in
     the first epoch, 0.46 in the hundredth, 0.05 from the 168th on. How it is learned, from products of a Hessian with a
@@ -30,19 +33,24 @@ class LFM(Method):
 
     The code's Kullback-Leibler divergences have their arguments the other way round than in the Jensen-Shannon
     divergence that they are named after; so have these. A later version of the code contrasts features instead; the
-    paper's text could not be compared. Here the classifiers are the method's own, so that any fusion will do, where the
-    authors fuse by the mean of the modalities' logits. The alignment is in units of the criterion (`Objective.unit`),
-    so that the sum is proportional to it.
+    paper's text could not be compared, so that `paper` is its idea in the code's alignment.
 
-    Passes a batch: 1 forward, 1 backward.
+    With `paper` the classifiers are linear layers of the method's own, trained by losses of their own, so that any
+    fusion will do. The authors' code has no unimodal losses: it fuses by the mean of the modalities' logits and aligns
+    these. So does `code`, which needs an additive fusion and has no parameters: `p_m = softmax(M f_m)` with `f_m` the
+    part of the logits that comes from m, of which the model's logits are the sum. The alignment is in units of the
+    criterion (`Objective.unit`), so that the sum is proportional to it.
 
-    Limits: `align=0`, or one modality, is the gradient of `l + sum_m l_m`.
+    Passes a batch: 1 forward, 1 backward; with `code` M + 1 passes of the fusion besides.
+
+    Limits: `align=0`, or one modality, is the gradient of `l + sum_m l_m` (`code`: twice that of `l`).
 
     Args:
-        widths: modality -> size of its encoder's output, flattened.
-        classes: number of logits.
+        widths: modality -> size of its encoder's output, flattened; not used by `code`.
+        classes: number of logits; not used by `code`.
         align: share of the alignment, in [0, 1]; the authors' polynomial if None.
         seed: of the classifiers' initial values.
+        faithful: which losses are blended, see above.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -50,22 +58,44 @@ class LFM(Method):
 
     needs = frozenset({"separate_encoders"})
 
-    def __init__(self, widths: Mapping[str, int], classes: int, align: float | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        classes: int,
+        align: float | None = None,
+        seed: int = 0,
+        faithful: Literal["paper", "code"] = "paper",
+    ) -> None:
         super().__init__()
         self.align = align if align is None else in_range("align", align, 0, 1)
-        self.heads = Heads(widths, classes, seed)
+        self.faithful = one_of("faithful", faithful, ("paper", "code"))
+        self.heads: Heads | None = None
+        if faithful == "paper":
+            self.heads = Heads(widths, classes, seed)
+        else:
+            self.needs = frozenset({"separate_encoders", "additive_fusion"})
         self._epoch = 0
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient of classification and alignment."""
         live = objective.forward(inputs, target)
-        logits = self.heads(live.features)
-        alone = [objective.loss(logits[name], target) for name in objective.encoders]
-        apart = alignment(torch.stack([logits[name] for name in objective.encoders]))
-        share = self.share if len(alone) > 1 else 0.0
+        logits = self.logits(objective, live, inputs)
+        apart = alignment(logits)
+        share = self.share if len(logits) > 1 else 0.0
         unit = objective.unit(live.logits, target)
-        objective.backpropagate((1 - share) * torch.stack([live.loss, *alone]).sum() + share * unit * apart)
+        if self.faithful == "code":
+            objective.backpropagate(2 * ((1 - share) * live.loss + share * unit * apart))
+        else:
+            losses = torch.stack([live.loss, *(objective.loss(each, target) for each in logits)])
+            objective.backpropagate((1 - share) * losses.sum() + share * unit * apart)
         return live.outcome(share=share, apart=apart.detach())
+
+    def logits(self, objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
+        """Logits of each modality alone, with their graph, `[modalities, batch, classes]`."""
+        if self.heads is None:
+            return len(objective.encoders) * additive_parts(objective, live, inputs)
+        logits = self.heads(live.features)
+        return torch.stack([logits[name] for name in objective.encoders])
 
     @property
     def share(self) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from msam.blocks import added, cosine, products
+from msam.blocks import added, both, cosine, products
 from msam.heads import Heads
-from msam.methods.base import Method, in_range
+from msam.methods.base import Method, in_range, one_of
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
 from msam.perturbation import ball
@@ -18,7 +18,7 @@ from msam.types import Gradients, Inputs, Note, Outcome
 
 
 class MASAM(Method):
-    """Multimodal Adaptive SAM (ICLR 2026, OpenReview AUKeDukcUi), as its paper states it.
+    """Multimodal Adaptive SAM (ICLR 2026, OpenReview AUKeDukcUi).
 
     With `l_0` the fused loss, `l_m` that of a linear classifier on encoder m, and `a_m`, `b_m` their gradients there:
 
@@ -30,16 +30,26 @@ class MASAM(Method):
         g_m     = a_m(theta) + weight b_m(theta)                for the others
 
     The fusion follows `l_0`, each classifier `weight l_m`. The perturbed pass runs encoder d and the fusion alone where
-    the model allows it, with the features and dropout masks of the first.
+    the model allows it, with the features and dropout masks of the first. Where the two gradients of encoder d conflict
+    (`cos_d < 0`), epsilon points down the fused loss.
 
-    The authors' code differs: it projects tensor by tensor, scales all of them by the cosine of the last, takes the
-    gradient of the total loss at the perturbed point, for the other encoders as well, and cannot run three modalities.
-    This is the paper's method, for any number. So that scores do not depend on the criterion's scale, losses are
-    measured in cross-entropies (`Objective.unit`), which changes nothing for cross-entropy. In data-parallel training
-    scores are averaged over the ranks, so that all perturb the same encoder.
+    That is `faithful="paper"`, the default. `faithful="code"` does what the authors' code does, with `t` a tensor of
+    encoder d:
+
+        cos_m     = mean over the tensors of m of a_t.b_t / |a_t||b_t|
+        p_t       = (a_t.b_t / |a_t|^2) a_t  if a_t.b_t >= 0,  else a_t
+        epsilon_t = rho c p_t / |p|           c: cosine of the last tensor of d if that is positive, else 1
+        g_m       = gradient of l_0 + weight sum_k l_k at theta + epsilon, for every encoder
+
+    so that a conflict is climbed with the full radius. That code cannot run three modalities; here both modes take any
+    number. It draws new dropout masks for the second pass; here those of the first are used again.
+
+    So that scores do not depend on the criterion's scale, losses are measured in cross-entropies (`Objective.unit`),
+    which changes nothing for cross-entropy. In data-parallel training scores are averaged over the ranks, so that all
+    perturb the same encoder.
 
     Passes a batch: 1 forward, 1 backward, 1 backward of each encoder from its classifier, and 1 forward and backward of
-    the chosen encoder and the fusion.
+    the chosen encoder and the fusion (`code`: of everything, and of the encoders from their classifiers).
 
     Limits: `rho=0` is the gradient of `l_0 + weight sum_m l_m`.
 
@@ -51,6 +61,7 @@ class MASAM(Method):
         momentum: of the running mean, in [0, 1); the authors use 0.91 and 0.9.
         weight: of the unimodal losses, at least 0.
         seed: of the classifiers' initial values.
+        faithful: `paper` or `code`, see above.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -67,11 +78,12 @@ class MASAM(Method):
         momentum: float = 0.91,
         weight: float = 1.0,
         seed: int = 0,
+        faithful: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
         self.rho, self.mix = in_range("rho", rho, 0), in_range("mix", mix, 0, 1)
         self.momentum, self.weight = in_range("momentum", momentum, 0, 1), in_range("weight", weight, 0)
-        self.heads = Heads(widths, classes, seed)
+        self.heads, self.faithful = Heads(widths, classes, seed), one_of("faithful", faithful, ("paper", "code"))
         self._last: Tensor | None = None
         self._mean: Tensor | None = None
 
@@ -80,20 +92,29 @@ class MASAM(Method):
         live = objective.forward(inputs, target)
         fused = objective.compute_gradients(live.loss, objective.parameters())
         losses, alone = self.heads.alone(objective, live, target)
-        cosines = torch.stack([cosine(products(fused, own, objective.parameters(m))) for m, own in alone.items()])
-        found = torch.stack([losses.to(cosines) / objective.unit(live.logits, target), cosines])
-        losses, cosines = objective.average(found, len(target))
+        cosines = torch.stack([self.agreement(fused, own, objective.parameters(m)) for m, own in alone.items()])
+        measured = torch.stack([losses.to(cosines) / objective.unit(live.logits, target), cosines])
+        losses, cosines = objective.average(measured, len(target))
         scores = self.mix * self.decay(losses) + (1 - self.mix) * cosines
         leader = int(scores.argmax())
         modality = list(alone)[leader]
         record: dict[str, Note] = {f"score/{m}": score for m, score in zip(alone, scores, strict=True)}
-        if self.rho > 0:
-            second, moved = self.climb(objective, live, inputs, target, modality, fused, self.rho * cosines[leader])
-            fused, record["sharpness"] = fused | moved, second - live.loss.detach()
+        total = fused
         for own in alone.values():
-            fused = added(fused, own, self.weight)
-        objective.add_gradients(fused)
+            total = added(total, own, self.weight)
+        if self.rho > 0:
+            step = fused, alone[modality], modality, cosines[leader]
+            second, moved = self.perturbed_gradient(objective, live, inputs, target, *step)
+            total, record["sharpness"] = total | moved, second - live.loss.detach()
+        objective.add_gradients(total)
         return live.outcome(dominant=modality, **record)
+
+    def agreement(self, fused: Gradients, alone: Gradients, block: list[Tensor]) -> Tensor:
+        """`cos_m` of one encoder, 0-d."""
+        if self.faithful == "paper":
+            return cosine(products(fused, alone, block))
+        each = [cosine(products(fused, alone, [weight])) for weight in block if weight in fused or weight in alone]
+        return torch.stack(each).mean() if each else cosine(products(fused, alone, block))
 
     def decay(self, losses: Tensor) -> Tensor:
         """`max(0, l_m of the batch before - its running mean)`, `[modalities]`; takes this batch in."""
@@ -101,22 +122,31 @@ class MASAM(Method):
         self._last, self._mean = losses, torch.lerp(losses, mean, self.momentum)
         return (last - self._mean).clamp(min=0)
 
-    def climb(
+    def perturbed_gradient(
         self,
         objective: Objective,
         live: Pass,
         inputs: Inputs,
         target: Tensor,
-        modality: str,
         fused: Gradients,
-        radius: Tensor,
+        alone: Gradients,
+        modality: str,
+        cos: Tensor,
     ) -> tuple[Tensor, Gradients]:
-        """Loss and gradient of one encoder at the end of its perturbation."""
+        """The fused loss at theta + epsilon, and the gradients that stand in for the plain ones."""
         block = [weight for weight in objective.parameters(modality) if weight in fused]
-        epsilon = ball([fused[weight] for weight in block], 1.0)
-        with perturbed(block, [radius.to(step) * step for step in epsilon]):
+        if self.faithful == "code":
+            with perturbed(block, projected(fused, alone, block, self.rho)):
+                second = objective.forward_like(live.detached(), inputs, target)
+                losses = torch.stack([second.loss, *self.heads.losses(objective, second, target).values()])
+                weights = [weight for name in objective.encoders for weight in objective.parameters(name)]
+                total = losses[0] + self.weight * losses[1:].sum()
+                return second.loss.detach(), objective.compute_gradients(total, weights)
+        epsilon = [self.rho * cos.to(step) * step for step in ball([fused[weight] for weight in block], 1.0)]
+        with perturbed(block, epsilon):
             second = objective.forward_encoder_like(modality, live.detached(), inputs, target)
-            return second.loss.detach(), objective.compute_gradients(second.loss, block)
+            moved = objective.compute_gradients(second.loss, block)
+        return second.loss.detach(), added(moved, {w: g for w, g in alone.items() if w in moved}, self.weight)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The last batch's losses and their running mean, for `state_dict`."""
@@ -125,3 +155,14 @@ class MASAM(Method):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continues where `get_extra_state` left off."""
         self._last, self._mean = state["last"], state["mean"]
+
+
+def projected(fused: Gradients, alone: Gradients, block: list[Tensor], rho: float) -> list[Tensor]:
+    """`epsilon_t` of the authors' code for the weights of one encoder."""
+    pairs = both(fused, alone, block)
+    each = [products(fused, alone, [weight]) for weight, _, _ in pairs]
+    shares = [torch.where((p[2] >= 0) & (p[0] > 0), p[2] / p[0].clamp(min=1e-300), (p[2] < 0).to(p)) for p in each]
+    steps = [share.to(a) * a for share, (_, a, _) in zip(shares, pairs, strict=True)]
+    last = cosine(each[-1]) if each else torch.ones(())
+    length = torch.where(last > 0, last, 1.0) * rho
+    return [length.to(step) * step for step in ball(steps, 1.0)]

@@ -26,8 +26,8 @@ class MMPareto(Method):
         g_m = gamma h max(1, |a + b| / |h|)     turned where the two conflict, never shortened
 
     The fusion follows `l_0`, each classifier its `l_m`. `k` is found for the encoder as a whole. The lengthening is
-    done tensor by tensor in the authors' code and for the encoder as a whole in the paper; `faithful="code"` is the
-    default, because the published numbers come from it. The two differ only where gradients conflict.
+    done for the encoder as a whole in the paper (`faithful="paper"`, the default) and tensor by tensor in the authors'
+    code (`"code"`). The two differ only where gradients conflict.
 
     In data-parallel training all ranks use the same `k`, from products averaged over their batches.
 
@@ -39,7 +39,7 @@ class MMPareto(Method):
         widths: modality -> size of its encoder's output, flattened.
         classes: number of logits.
         gamma: length of the encoders' gradients, at least 0; 1.5 in the code.
-        faithful: what is lengthened as one, `code` each tensor, `paper` each encoder.
+        faithful: what is lengthened as one, `paper` each encoder, `code` each tensor.
         seed: of the classifiers' initial values.
 
     Raises:
@@ -53,11 +53,11 @@ class MMPareto(Method):
         widths: Mapping[str, int],
         classes: int,
         gamma: float = 1.5,
-        faithful: Literal["code", "paper"] = "code",
+        faithful: Literal["paper", "code"] = "paper",
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.gamma, self.faithful = in_range("gamma", gamma, 0), one_of("faithful", faithful, ("code", "paper"))
+        self.gamma, self.faithful = in_range("gamma", gamma, 0), one_of("faithful", faithful, ("paper", "code"))
         self.heads = Heads(widths, classes, seed)
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:

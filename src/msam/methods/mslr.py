@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from msam.batches import average_over
 from msam.coalition import Absent
-from msam.methods.base import Method, class_indices, in_range
+from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.model_state import restore_state
 from msam.objective import Objective
 from msam.types import Batches, Inputs, Outcome
@@ -98,30 +98,40 @@ class MSLR(Method):
 
 
 class MSES(Method):
-    """Modality-specific early stopping (Fujimori et al. 2019, ACPR), as in the code of AGM.
+    """Modality-specific early stopping (Fujimori et al. 2019, ACPR).
 
-    Each modality trains until its own held-out loss stops falling; its encoder, with its head where the fusion has one,
-    is then put back to its best epoch and stays there, while the others go on:
+    Each modality trains until its own held-out loss `l_m` stops falling, and then stays at its best epoch, while the
+    others go on:
 
-        L_m     <- 0.6 L_m + 0.4 (held-out loss of modality m alone)
-        stop m     when L_m has not been below its least for `patience` epochs
+        faithful="paper"     L_m  <- 0.6 L_m + 0.4 l_m                     a running mean
+                             stop    once L_m has had no new least for `patience` epochs
+        faithful="code"      L_m   = 0.6 (l_m of the epoch before) + 0.4 l_m
+                             stop    once that has been so for more than `patience` epochs
 
     A modality's own loss is that of its coalition alone; with late fusion and zero features that is its own head. With
     a shared fusion the encoders alone stop, and the fusion goes on.
 
-    Stopped weights receive no gradient, which PyTorch's optimizers pass over (those of the authors receive zeros, which
-    momentum and weight decay still move). Statistics of normalisation, and weights that hold zeros instead of no
-    gradient, would move nevertheless; so the best state is put back at the end of every epoch, which is the one time
-    that this method writes to the model itself.
+    `faithful="paper"` (the default) is the method as it is described. A stopped encoder, with its head where the fusion
+    has one, is put back to its best epoch and receives no gradient, which PyTorch's optimizers pass over. Statistics of
+    normalisation, and weights that hold zeros instead of no gradient, would move nevertheless; so the best state is put
+    back at the end of every epoch.
+
+    `faithful="code"` is what the code of AGM, which has MSES among its baselines, does: when a modality stops, the
+    whole model goes back to that modality's best epoch, once, the other modalities with it; afterwards the stopped
+    weights receive gradients of zero, which momentum and weight decay still move. That code also puts the optimizer
+    back, which a method does not see, and ends the training when all have stopped; here their gradients stay zero.
+
+    The end of an epoch is the one time that this method writes to the model itself.
 
     Passes a batch: 1 forward, 1 backward; each epoch, one forward of the held-out set.
 
     Limits: until the first modality stops, joint training.
 
     Args:
-        patience: epochs without improvement, at least 1; 10 in the code of AGM.
+        patience: epochs without improvement, at least 1; 10, 30 and 80 in the code of AGM, 80 on CREMA-D.
         smoothing: weight of the losses before, in [0, 1); 0.6 in the code of AGM.
         absent: what the other modalities look like when one is tested alone.
+        faithful: what is smoothed, when it stops and what is put back; see above.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -130,10 +140,17 @@ class MSES(Method):
     needs = frozenset({"separate_encoders", "fuse"})
     learns_from = frozenset({"valid"})
 
-    def __init__(self, patience: int = 10, smoothing: float = 0.6, absent: Absent = "zero-feature") -> None:
+    def __init__(
+        self,
+        patience: int = 10,
+        smoothing: float = 0.6,
+        absent: Absent = "zero-feature",
+        faithful: Literal["paper", "code"] = "paper",
+    ) -> None:
         super().__init__()
         self.patience, self.smoothing = int(in_range("patience", patience, 1)), in_range("smoothing", smoothing, 0, 1)
-        self.absent = absent
+        self.absent, self.faithful = absent, one_of("faithful", faithful, ("paper", "code"))
+        self._before: list[float] = []
         self._smooth: list[float] = []
         self._least: list[float] = []
         self._waited: list[int] = []
@@ -142,15 +159,20 @@ class MSES(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient, without the parts of modalities that have stopped."""
         waited = self._waited or [0] * len(objective.encoders)
-        factors = {name: float(epochs < self.patience) for name, epochs in zip(objective.encoders, waited, strict=True)}
-        return _paced(objective, inputs, target, factors)
+        factors = {name: float(not self._over(epochs)) for name, epochs in zip(objective.encoders, waited, strict=True)}
+        return _paced(objective, inputs, target, factors, zeros=self.faithful == "code")
+
+    def _over(self, waited: int) -> bool:
+        """Whether a modality stops after this many epochs without a new least."""
+        return waited >= self.patience + (self.faithful == "code")
 
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
-        """Looks at each modality's held-out loss, keeps its best state, and puts back that of the stopped ones."""
+        """Measures each modality's held-out loss, keeps its best state, and puts back that of the stopped ones."""
         assert valid is not None
         losses: list[float] = average_over(objective, valid, lambda *batch: self._alone(objective, *batch)).tolist()
-        pairs = zip(self._smooth or losses, losses, strict=True)
+        pairs = zip(self._before or losses, losses, strict=True)
         self._smooth = [self.smoothing * old + (1 - self.smoothing) * new for old, new in pairs]
+        self._before = self._smooth if self.faithful == "paper" else losses
         self._least = self._least or [float("inf")] * len(losses)
         self._waited = self._waited or [0] * len(losses)
         self._best = self._best or [{} for _ in losses]
@@ -158,17 +180,23 @@ class MSES(Method):
             self._judge(index, objective, name)
 
     def _judge(self, index: int, objective: Objective, name: str) -> None:
-        """Keeps the state of one modality, or lets it wait, or puts it back."""
-        parts = {"encoder": objective.encoders[name], **_head(objective, name)}
-        found = ((part, key, value) for part, each in parts.items() for key, value in each.state_dict().items())
-        state = {f"{part}.{key}": value for part, key, value in found if isinstance(value, Tensor)}
-        if self._waited[index] < self.patience:
+        """Keeps the state at the best epoch of one modality, or lets it wait, or puts that state back."""
+        state, running = self._state(objective, name), not self._over(self._waited[index])
+        if running:
             self._waited[index] += 1
             if self._smooth[index] < self._least[index]:
                 self._least[index], self._waited[index] = self._smooth[index], 0
                 self._best[index] = {key: value.detach().clone() for key, value in state.items()}
-        if self._waited[index] >= self.patience:
+        if self._over(self._waited[index]) and (running or self.faithful == "paper"):
             restore_state(state, self._best[index])
+
+    def _state(self, objective: Objective, name: str) -> dict[str, Tensor]:
+        """What a stop puts back: the modality's encoder and head, in `code` the whole model."""
+        parts = {"encoder": objective.encoders[name], **_head(objective, name)}
+        if self.faithful == "code":
+            parts = {"model": objective.bare}
+        entries = ((part, key, value) for part, each in parts.items() for key, value in each.state_dict().items())
+        return {f"{part}.{key}": value for part, key, value in entries if isinstance(value, Tensor)}
 
     def _alone(self, objective: Objective, inputs: Inputs, target: Tensor) -> Tensor:
         logits = _alone_logits(objective, inputs, self.absent)
@@ -176,17 +204,20 @@ class MSES(Method):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Losses, patience and best states of the modalities, for `state_dict`."""
-        losses = {"smooth": self._smooth, "least": list(self._least)}
+        losses = {"before": self._before, "smooth": self._smooth, "least": list(self._least)}
         return {**losses, "waited": list(self._waited), "best": list(self._best)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continues where `get_extra_state` left off."""
         self._smooth, self._least = list(state["smooth"]), list(state["least"])
+        self._before = list(state.get("before", self._smooth))  # left out by checkpoints of the running mean alone
         self._waited, self._best = list(state["waited"]), list(state["best"])
 
 
-def _paced(objective: Objective, inputs: Inputs, target: Tensor, factors: Mapping[str, float]) -> Outcome:
-    """The joint gradient with each modality's part times its factor; a factor of zero leaves the part out."""
+def _paced(
+    objective: Objective, inputs: Inputs, target: Tensor, factors: Mapping[str, float], *, zeros: bool = False
+) -> Outcome:
+    """The joint gradient with each modality's part times its factor; zero leaves the part out, unless `zeros`."""
     record = {f"factor/{name}": factor for name, factor in factors.items()}
     if all(factor == 1 for factor in factors.values()):
         return objective.accumulate_gradient(inputs, target).outcome(**record)
@@ -196,7 +227,7 @@ def _paced(objective: Objective, inputs: Inputs, target: Tensor, factors: Mappin
         for weight in _block(objective, name):
             if weight in gradients:
                 gradients[weight] = gradients[weight] * factor
-                if factor == 0:
+                if factor == 0 and not zeros:
                     del gradients[weight]
     objective.add_gradients(gradients)
     objective.share_gradients(gradients)

@@ -23,13 +23,13 @@ class PMR(Method):
         p_m   = softmax(-|h_m - c_mk|)_k
         s_m   = mean of p_m[y],   r_m = mean of the others' s / s_m
         loss  = l + alpha sum_m w_m mean(-log p_m[y]) - entropy sum_m v_m mean(H(p_m))
-        w_m   = [r_m > 1]                      faithful="code": the slower modality, all or nothing
-                clip(r_m - 1, 0, 1)            faithful="paper" (Equation 11): by how much it lags
+        w_m   = clip(r_m - 1, 0, 1)            faithful="paper" (Equation 11): by how much it lags
+                [r_m > 1]                      faithful="code": the slower modality, all or nothing
         v_m   = clip(1 / r_m - 1, 0, 1)        while early (Equation 13): the leader is kept from committing itself
 
-    `code` is the default, because it is what has been published to run; it has no entropy term, so that is off by
-    default here. Defined for two modalities; `extension="mean-of-others"` is the form above for any number, which is
-    the same for two.
+    `paper` is the default. The released code has no entropy term; with `faithful="code"` it is off unless given.
+    Defined for two modalities; `extension="mean-of-others"` is the form above for any number, which is the same for
+    two.
 
     Paper and code collect prototypes before the first epoch as well; here `next_epoch(train=...)` does it after each,
     so the first epoch is joint training. Guards: a class that no sample of the part has shown yet has no prototype; it
@@ -48,7 +48,7 @@ class PMR(Method):
         extension: how more than two modalities are compared; refused if None.
         part: share of the training set that prototypes are made from, in (0, 1]; a tenth in paper and code.
         end: last epoch, counted from 0, with the extra terms, 70 in runs of the authors; None for no end.
-        entropy: weight of the entropy term, at least 0; 0.01 or 0.001 in the paper.
+        entropy: weight of the entropy term, at least 0, 0.01 or 0.001 in the paper; if None 0.01, in `code` 0.
         early: number of epochs with the entropy term.
 
     Raises:
@@ -62,19 +62,20 @@ class PMR(Method):
         self,
         alpha: float = 1.0,
         momentum: float = 0.5,
-        faithful: Literal["code", "paper"] = "code",
+        faithful: Literal["paper", "code"] = "paper",
         extension: Literal["mean-of-others"] | None = None,
         part: float = 0.1,
         end: int | None = 70,
-        entropy: float = 0.0,
+        entropy: float | None = None,
         early: int = 10,
     ) -> None:
         super().__init__()
         self.alpha, self.momentum = in_range("alpha", alpha, 0), in_range("momentum", momentum, 0, 1)
-        self.faithful = one_of("faithful", faithful, ("code", "paper"))
+        self.faithful = one_of("faithful", faithful, ("paper", "code"))
         self.extension = one_of("extension", extension, (None, "mean-of-others"))
         self.part, self.end = in_range("part", part, 1e-6, 1), end if end is None else in_range("end", end, 0)
-        self.entropy, self.early = in_range("entropy", entropy, 0), in_range("early", early, 0)
+        mu = (0.01 if faithful == "paper" else 0.0) if entropy is None else entropy
+        self.entropy, self.early = in_range("entropy", mu, 0), in_range("early", early, 0)
         self._epoch = 0
         self._prototypes: list[Tensor] = []
         self._seen = torch.zeros(0, dtype=torch.bool)

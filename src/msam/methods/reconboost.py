@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from msam.additive import additive_parts
 from msam.methods.base import Method, class_indices, in_range, one_of
-from msam.objective import Objective, Pass
+from msam.objective import Objective
 from msam.types import Inputs, Outcome
 
 
@@ -25,19 +27,23 @@ class ReconBoost(Method):
     so that a sample the others already know counts less. The stage is known from the number of epochs that have ended
     (`next_epoch`).
 
-    `faithful="code"` (the default: w1 and w2 were chosen with it) also divides the boosting loss by the number of
-    classes, because the authors' code averages over classes too. The paper's memory consolidation has no effect in
-    the code, where both of its sides are constants; with `faithful="paper"` it acts, in the code's form as the paper's
-    could not be compared: `+ memory mean((p - p_before)^2)`, the prediction of the modality whose turn was before held
-    constant.
+    `faithful="paper"` (the default) adds the paper's memory consolidation, in the code's form as the paper's could not
+    be compared: `+ memory mean((p - p_before)^2)`, the prediction of the modality whose turn was before held constant.
 
-    Deviations. The authors make new optimizers at each phase; what stands in for `loss.backward()` cannot, so momentum
-    lives on from phase to phase. Weights that have no part in a phase receive no gradient, and PyTorch's optimizers
-    pass over them. In the authors' networks the modalities share a head, and a trained rate, 1 at first, multiplies F;
-    here the heads are the model's own, and the rate is 1. They start from encoders trained alone, and count stages, up
-    to a thousand, instead of epochs: compare at equal numbers of gradients. A shared fusion has no parts f_m; a model
-    that has one is refused, although the M-SAM paper lists such results. The boosting loss is in units of the criterion
-    (`Objective.unit`).
+    `faithful="code"` is what the authors' code computes (w1 and w2 were chosen with it). That term has no effect there,
+    because both of its sides are constants. The boosting loss is divided by the number of classes, being averaged over
+    them too. And without pretraining the ensemble F grows: a modality joins it with its first turn, so that in the
+    first stage nobody else is there, `q = 1`, and all samples weigh `w1 - w2`. With `pretrained=True` all are in it
+    from the first stage, as after the authors' training of each encoder alone, which is not done here.
+
+    Deviations in both modes. The authors make new optimizers at each phase; what stands in for `loss.backward()`
+    cannot, so momentum lives on from phase to phase. Weights that have no part in a phase receive no gradient, and
+    PyTorch's optimizers pass over them. In the authors' networks the modalities share a head, and a trained rate, 1 at
+    first, multiplies F; here the heads are the model's own, and the rate is 1. Their memory term runs the previous
+    encoder once more in the mode of training, which moves its running statistics twice a batch; here each batch moves
+    them once. Their commands start from encoders trained alone, and count stages, up to a thousand, instead of epochs:
+    compare at equal numbers of gradients. A shared fusion has no parts f_m; a model that has one is refused, although
+    the M-SAM paper lists such results. The boosting loss is in units of the criterion (`Objective.unit`).
 
     Passes a batch: 1 forward, 1 backward; while boosting, the backward is into one encoder, and M + 1 passes of the
     fusion are added.
@@ -51,6 +57,7 @@ class ReconBoost(Method):
         rectify: epochs of a stage that train everything.
         faithful: see above.
         memory: weight of the memory term, for `faithful="paper"`; 0.5 in the code.
+        pretrained: for `faithful="code"`, whether all modalities are in the ensemble from the first stage.
 
     Raises:
         ValueError: if an argument is out of its range, or a stage has no epoch.
@@ -64,36 +71,56 @@ class ReconBoost(Method):
         w2: float = 1.0,
         boost: int = 4,
         rectify: int = 4,
-        faithful: Literal["code", "paper"] = "code",
+        faithful: Literal["paper", "code"] = "paper",
         memory: float = 0.5,
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.w1, self.w2 = in_range("w1", w1, 0), in_range("w2", w2, 0, w1)
         self.boost, self.rectify = int(in_range("boost", boost, 0)), int(in_range("rectify", rectify, 0))
         if not self.boost + self.rectify:
             raise ValueError("A stage of ReconBoost has at least one epoch, found boost=0 and rectify=0.")
-        self.faithful, self.memory = one_of("faithful", faithful, ("code", "paper")), in_range("memory", memory, 0)
+        self.faithful, self.memory = one_of("faithful", faithful, ("paper", "code")), in_range("memory", memory, 0)
+        self.pretrained = pretrained
         self._epoch = 0
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient of the phase at hand."""
         stage, epoch = divmod(self._epoch, self.boost + self.rectify)
-        if epoch >= self.boost:
+        boosts, names = epoch < self.boost, list(objective.encoders)
+        members = range(self.joined(stage if boosts else stage + 1, len(names)))
+        if not boosts and len(members) == len(names):
             return objective.accumulate_gradient(inputs, target).outcome(stage=float(stage))
-        turn = stage % len(objective.encoders)
+        turn = stage % len(names)
         live = objective.forward(inputs, target, local=True)
-        class_indices(self, live.logits, target)
         parts = additive_parts(objective, live, inputs)
-        loss = objective.unit(live.logits, target) * self.boosting(parts, target, turn, stage > 0)
-        block = _block(objective, turn)
+        if boosts:
+            class_indices(self, live.logits, target)
+            others = parts.detach()[[member for member in members if member != turn]] if members else None
+            loss = objective.unit(live.logits, target) * self.boosting(parts, others, target, turn, stage > 0)
+        else:
+            loss = objective.loss(parts[: len(members)].sum(0), target)
+        block = _block(objective, [turn] if boosts else members)
         objective.add_gradients(objective.compute_gradients(loss, block))
         objective.share_gradients(block)
-        return live.outcome(stage=float(stage), boosted=list(objective.encoders)[turn])
+        return live.outcome(stage=float(stage), **({"boosted": names[turn]} if boosts else {}))
 
-    def boosting(self, parts: Tensor, target: Tensor, turn: int, remembers: bool) -> Tensor:
-        """The loss of one modality's turn, from parts `[modalities, batch, classes]`."""
+    def joined(self, stage: int, count: int) -> int:
+        """How many modalities, in order, are in the ensemble before a stage."""
+        return min(stage, count) if self.faithful == "code" and not self.pretrained else count
+
+    def boosting(self, parts: Tensor, others: Tensor | None, target: Tensor, turn: int, remembers: bool) -> Tensor:
+        """The loss of one modality's turn.
+
+        Args:
+            parts: `f_m`, `[modalities, batch, classes]`.
+            others: those of the ensemble but m, `[members, batch, classes]`; None for no ensemble, `q = 1`.
+            target: `[batch]`.
+            turn: m.
+            remembers: whether some modality had its turn before.
+        """
         own, fixed = parts[turn], parts.detach()
-        log_p, q = own.log_softmax(-1), (fixed.sum(0) - fixed[turn]).softmax(-1)
+        log_p, q = own.log_softmax(-1), torch.ones_like(own) if others is None else others.sum(0).softmax(-1)
         labelled, labels = target >= 0, target.clamp(min=0)[:, None]
         rows = (self.w2 * q.gather(1, labels) - self.w1) * log_p.gather(1, labels)
         loss = (rows[:, 0] * labelled).sum() / labelled.sum().clamp(min=1)
@@ -116,19 +143,9 @@ class ReconBoost(Method):
         self._epoch = state["epoch"]
 
 
-def additive_parts(objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
-    """`f_m`, with their graph, `[modalities, batch, classes]`: they sum to the logits.
-
-    What an additive fusion makes of m alone has the constant part of all modalities in it; each keeps an equal share.
-    """
-    count = len(objective.encoders)
-    masks = torch.cat([torch.eye(count, dtype=torch.bool), torch.zeros(1, count, dtype=torch.bool)])
-    logits = objective.coalitions(live, inputs, masks, "zero-feature")
-    return logits[:-1] - (1 - 1 / count) * logits[-1]
-
-
-def _block(objective: Objective, turn: int) -> list[Tensor]:
+def _block(objective: Objective, chosen: Container[int]) -> list[Tensor]:
     """All weights but those of the other modalities' encoders and heads."""
     head = getattr(objective.bare, "heads", None) is not None
-    others = {w for i, m in enumerate(objective.encoders) if i != turn for w in objective.parameters(m, head=head)}
+    names = [name for index, name in enumerate(objective.encoders) if index not in chosen]
+    others = {weight for name in names for weight in objective.parameters(name, head=head)}
     return [weight for weight in objective.parameters() if weight not in others]

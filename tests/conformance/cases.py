@@ -28,7 +28,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "sam": lambda: SAM(RHO),
     "msam": lambda: MSAM(RHO),
     "msam-encoder": lambda: MSAM(RHO, scope="encoder"),
-    "agm": lambda: AGM(1.5),
+    "agm": lambda: AGM(1.5, faithful="code"),
 }
 LITERAL = ("joint", "sam")
 """Methods whose reference knows nothing of msam."""

@@ -90,9 +90,7 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "masam": lambda names: MASAM(dict.fromkeys(names, 6), CLASSES),
     "masam-code": lambda names: MASAM(dict.fromkeys(names, 6), CLASSES, faithful="code"),
     "pmr": lambda names: informed(PMR(alpha=1.5, faithful="code", part=1.0), names),
-    "pmr-others": lambda names: informed(
-        PMR(alpha=1.5, extension="mean-of-others", part=0.5, entropy=0.1), names
-    ),
+    "pmr-others": lambda names: informed(PMR(alpha=1.5, extension="mean-of-others", part=0.5, entropy=0.1), names),
     "mslr": lambda names: informed(MSLR({name: 0.5 + i for i, name in enumerate(names)}, window=2), names, 3),
     "mses": lambda names: informed(MSES(patience=1), names, 3),
     "mses-code": lambda names: informed(MSES(patience=1, faithful="code"), names, 3),

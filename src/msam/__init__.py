@@ -11,6 +11,7 @@
 True
 """
 
+from msam import deprecation
 from msam.attribution import Shapley, shapley
 from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
@@ -43,6 +44,8 @@ from msam.objective import Objective
 from msam.types import Contributions, Outcome
 
 __version__ = "0.1.0"
+
+deprecation.install()
 
 __all__ = [
     "AESAM",

@@ -22,5 +22,5 @@ def additive_parts(objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
     """
     count = len(objective.encoders)
     masks = torch.cat([torch.eye(count, dtype=torch.bool), torch.zeros(1, count, dtype=torch.bool)])
-    logits = objective.coalitions(live, inputs, masks, "zero-feature")
+    logits = objective.coalitions.training_logits(live, inputs, masks, "zero-feature")
     return logits[:-1] - (1 - 1 / count) * logits[-1]

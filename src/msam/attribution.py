@@ -9,6 +9,7 @@ worth of the empty coalition is zero by definition, so the values sum to the wor
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,9 @@ Estimator = Literal["auto", "exact", "antithetic"]
 
 _TIE = 1e-6
 """Values closer than this are a tie; a batch accuracy's steps are larger up to thousands of samples."""
+
+_PRECISION = defaultdict(lambda: torch.float64, mps=torch.float32)
+"""Kind of device -> double, where the device has it: shares enter the gradient."""
 
 _LARGE = 1e30
 """Stands for infinity in values, so that sums and quotients of them stay finite in single precision too."""
@@ -80,7 +84,7 @@ def antithetic(orders: Sequence[Sequence[int]]) -> Design:
 
 def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     """Share of samples whose largest logit is the target's."""
-    return (logits.argmax(-1) == _classes(logits, target)).to(_precision(logits)).mean(-1)
+    return (logits.argmax(-1) == _classes(logits, target)).to(_PRECISION[logits.device.type]).mean(-1)
 
 
 def probability(logits: Tensor, target: Tensor) -> Tensor:
@@ -98,7 +102,10 @@ def r2(outputs: Tensor, target: Tensor) -> Tensor:
 
     `1 - sum |y - f(x)|^2 / sum |y - mean y|^2`; where all targets are the same, their variance counts as 1.
     """
-    values, true = outputs.to(_precision(outputs)), target.reshape(len(target), -1).to(_precision(outputs))
+    values, true = (
+        outputs.to(_PRECISION[outputs.device.type]),
+        target.reshape(len(target), -1).to(_PRECISION[outputs.device.type]),
+    )
     spread = (true - true.mean(0)).square().sum(-1).mean()
     return 1 - (values - true).square().sum(-1).mean(-1) / torch.where(spread > 0, spread, 1.0)
 
@@ -106,21 +113,16 @@ def r2(outputs: Tensor, target: Tensor) -> Tensor:
 def _log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     """Per sample; targets that a criterion ignores (negative ones) may stand for any class."""
     chosen = _classes(logits, target).clamp(min=0).expand(logits.shape[:-1]).unsqueeze(-1)
-    logits = logits.to(_precision(logits))
+    logits = logits.to(_PRECISION[logits.device.type])
     return logits.gather(-1, chosen).squeeze(-1) - logits.logsumexp(-1)
-
-
-def _precision(tensor: Tensor) -> torch.dtype:
-    """Double, where the device has it: shares enter the gradient."""
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def _one_each(worth: object, logits: Tensor) -> Tensor:
     if isinstance(worth, Tensor) and worth.shape == logits.shape[:1]:
-        return worth.to(logits.device, _precision(logits))
-    found = list(worth.shape) if isinstance(worth, Tensor) else type(worth).__name__
+        return worth.to(logits.device, _PRECISION[logits.device.type])
+    shape = list(worth.shape) if isinstance(worth, Tensor) else type(worth).__name__
     raise ValueError(
-        f"A value function must return one number a coalition, a tensor [{len(logits)}], found {found}; "
+        f"A value function must return one number a coalition, a tensor [{len(logits)}], found {shape}; "
         "reduce over the batch and nothing else."
     )
 
@@ -141,21 +143,17 @@ VALUES: dict[str, Value] = {"accuracy": accuracy, "probability": probability, "r
 # ---- from values to weights -----------------------------------------------------------------------------------------
 
 
-def _uniform_unless(valid: Tensor, weights: Tensor) -> Tensor:
-    return torch.where(valid, weights, torch.full_like(weights, 1 / len(weights)))
-
-
 def clamp(values: Tensor) -> Tensor:
     """Positive parts over their sum, in [0, 1]; equal weights where nothing is positive."""
     positive = values.clamp(min=0)
     total = positive.sum()
-    return _uniform_unless(total > 0, positive / total)
+    return torch.where(total > 0, positive / total, 1 / len(values))
 
 
 def raw(values: Tensor) -> Tensor:
     """Values over their sum (the paper's Eq. 20), which may leave [0, 1]; equal weights where the sum vanishes."""
     total = values.sum()
-    return _uniform_unless(total.abs() > _TIE, values / total)
+    return torch.where(total.abs() > _TIE, values / total, 1 / len(values))
 
 
 def softmax(values: Tensor) -> Tensor:
@@ -242,11 +240,15 @@ class Shapley(nn.Module):
             target: `[batch]` class indices (anything the value function takes).
             features: encoder outputs of the training pass, reused unless `strict`.
         """
-        names = objective.modalities(inputs)
+        names = tuple(features) if features else objective.modalities(inputs)
         if self._mean is None or self._calls % self.every == 0:
             reused = None if self.strict else features
             with torch.no_grad():
-                self._update(self._values(objective, inputs, target, reused, len(names)))
+                values = self._values(objective, inputs, target, reused, len(names))
+                if self._mean is not None:
+                    values = torch.lerp(values, self._mean.to(values), self.momentum)
+                previous = None if self._previous is None else self._previous.to(values.device)
+                self._mean, self._previous = values, leader(values[0], values[1], previous)
         self._calls += 1
         assert self._mean is not None
         assert self._previous is not None
@@ -271,23 +273,20 @@ class Shapley(nn.Module):
         masks = (
             torch.cat([design.masks, torch.zeros(1, count, dtype=torch.bool)]) if self.value == "loss" else design.masks
         )
-        logits = objective.coalition_logits(inputs, masks, self.absent, features or None, self._generator())
-        worth = objective.average(self._worth(objective, logits, target), len(target))
+        generator = self._generator() if self.absent == "shuffle" else None
+        logits = objective.coalition_logits(inputs, masks, self.absent, features or None, generator)
+        worth = self._worth(objective, logits, target)
+        if objective.distributed.active:
+            worth = objective.average(worth, len(target))
         return (worth @ design.weights.to(worth).T).nan_to_num(0, _LARGE, -_LARGE)
 
     def _worth(self, objective: Objective, logits: Tensor, target: Tensor) -> Tensor:
         if self.value == "loss":
-            losses = torch.stack([objective.loss(each, target) for each in logits]).to(_precision(logits))
+            losses = torch.stack([objective.loss(each, target) for each in logits]).to(_PRECISION[logits.device.type])
             return (losses[-1] - losses[:-1]).expand(2, -1)
         value = VALUES[self.value] if isinstance(self.value, str) else self.value
         worth = _one_each(value(logits, target), logits)
         return torch.stack([worth, log_likelihood(logits, target) if value is accuracy else worth])
-
-    def _update(self, values: Tensor) -> None:
-        if self._mean is not None:
-            values = torch.lerp(values, self._mean.to(values), self.momentum)
-        previous = None if self._previous is None else self._previous.to(values.device)
-        self._mean, self._previous = values, leader(values[0], values[1], previous)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Call counter, running values and dominant modality, for `state_dict`."""

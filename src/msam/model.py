@@ -52,8 +52,8 @@ class FusionModel(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits `[batch, classes]`."""
-        missing = [name for name in self.encoders if name not in inputs]
-        if missing:
+        if not inputs.keys() >= self.encoders.keys():
+            missing = [name for name in self.encoders if name not in inputs]
             raise ValueError(
                 f"The model expects the modalities {list(self.encoders)}, found {list(inputs)}; add {missing}."
             )
@@ -86,7 +86,7 @@ class LateFusion(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Logits `[batch, classes]` of features `[batch, width]` (or anything that flattens to that)."""
-        logits: Tensor = self.bias + sum(head(features[name].flatten(1)) for name, head in self.heads.items())
+        logits: Tensor = self.bias + sum([head(features[name].flatten(1)) for name, head in self.heads.items()])
         return logits
 
 

@@ -9,34 +9,64 @@ Every `with` puts back exactly what it found, bit for bit, also when the body ra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.hooks import RemovableHandle
 
 RandomState = dict[torch.device, Tensor]
 """State of the random generators that a forward pass may draw from: the CPU's and one per accelerator in use."""
 
+_CPU, _device = torch.device("cpu"), attrgetter("device")
+_NORMALISATIONS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
+
 
 def modules(model: nn.Module) -> list[nn.Module]:
     """A model and all modules in it, each once, outer ones first."""
-    found: dict[nn.Module, None] = {}
+    reached: dict[nn.Module, None] = {}
     waiting: list[nn.Module | None] = [model]
     while waiting:
         module = waiting.pop()
-        if module is not None and module not in found:
-            found[module] = None
+        if module is not None and module not in reached:
+            reached[module] = None
             waiting += reversed(module._modules.values())
-    return list(found)
+    return list(reached)
 
 
-def parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a model, each once."""
-    held = (weight for module in modules(model) for weight in module._parameters.values())
-    return list(dict.fromkeys(weight for weight in held if weight is not None))
+def parameters(*models: nn.Module) -> list[nn.Parameter]:
+    """The parameters of models, each once."""
+    weights: dict[nn.Parameter, None] = {}
+    for model in models:
+        for module in modules(model):
+            for weight in module._parameters.values():
+                if weight is not None:
+                    weights[weight] = None
+    return list(weights)
+
+
+def trainable(*parts: object) -> list[Tensor]:
+    """The parameters that require gradients, each once, of those parts that are modules."""
+    weights: dict[Tensor, None] = {}
+    for part in parts:
+        if isinstance(part, nn.Module):
+            for module in modules(part):
+                for weight in module._parameters.values():
+                    if weight is not None and weight.requires_grad:
+                        weights[weight] = None
+    return list(weights)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the parameters are (the CPU for a model without any)."""
+    return next(map(_device, model.parameters()), _CPU)
 
 
 @contextmanager
@@ -62,23 +92,55 @@ def training(*parts: object) -> None:
 
 
 @contextmanager
-def unrecorded(model: nn.Module) -> Iterator[None]:
+def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evaluation: bool = False) -> Iterator[None]:
     """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations).
 
-    Normalisation layers in evaluation mode write nothing and are passed over. Buffers are written past autograd
-    (`.data`): a graph made before that has saved one finds it as it was.
+    Normalisation layers in evaluation mode write nothing and are passed over.
+
+    Args:
+        model: whose buffers are kept.
+        replay: draws inside repeat those that followed this state, as in `replayed`; else the random stream goes on.
+        in_evaluation: the passes are in evaluation mode, as in `evaluation`.
     """
-    writing = [module for module in modules(model) if module.training or not isinstance(module, _NormBase)]
-    found = [(module._buffers, name, buffer) for module in writing for name, buffer in module._buffers.items()]
-    values = [buffer.data for _, _, buffer in found if buffer is not None and _writable(buffer)]
-    saved = [torch.empty_like(value) for value in values]
-    _copy(saved, values)
+    writing, flags = [], {}
+    for module in modules(model):
+        flags[module] = module.training
+        if module._buffers and (module.training and not in_evaluation or not isinstance(module, _NORMALISATIONS)):
+            writing.append(module)
+    buffers = _SavedBuffers(writing) if writing else None
+    present = None if replay is None else random_state(replay)
     try:
+        for module, training in flags.items() if in_evaluation else ():
+            if training:
+                module.training = False
+        if replay is not None:
+            set_random_state(replay)
         yield
     finally:
-        for owner, name, buffer in found:
+        if present is not None:
+            set_random_state(present)
+        if buffers is not None:
+            buffers.restore()
+        for module, training in flags.items() if in_evaluation else ():
+            if module.training is not training:
+                module.training = training
+
+
+class _SavedBuffers:
+    """Buffers as they were, to be put back past autograd (`.data`): a graph that has saved one finds it unchanged."""
+
+    def __init__(self, writing: Sequence[nn.Module]) -> None:
+        self._places = [
+            (module._buffers, name, buffer) for module in writing for name, buffer in module._buffers.items()
+        ]
+        self._values = [buffer.data for _, _, buffer in self._places if buffer is not None and _writable(buffer)]
+        self._saved = [torch.empty_like(value) for value in self._values]
+        _copy(self._saved, self._values)
+
+    def restore(self) -> None:
+        for owner, name, buffer in self._places:
             owner[name] = buffer
-        _copy(values, saved)
+        _copy(self._values, self._saved)
 
 
 def _writable(buffer: Tensor) -> bool:
@@ -103,12 +165,16 @@ def perturbed(weights: Sequence[Tensor], direction: Sequence[Tensor], length: fl
     An autocast around the whole step keeps casts of the weights, which would hide the perturbation; it forgets them.
     The direction is let go of once it has been added: a gradient that serves as one can be dropped inside.
     """
-    saved = [weight.detach().clone() for weight in weights]
+    with torch.no_grad():
+        saved = list(map(torch.clone, weights))
     torch.clear_autocast_cache()
     try:
         if saved:
             with torch.no_grad():
-                _add(list(weights), list(direction), length)
+                if isinstance(length, Tensor):  # read on the device, without waiting for it
+                    torch._foreach_addcmul_(list(weights), list(direction), [length] * len(saved))
+                else:
+                    torch._foreach_add_(list(weights), list(direction), alpha=length)
         del direction
         yield
     finally:
@@ -118,16 +184,8 @@ def perturbed(weights: Sequence[Tensor], direction: Sequence[Tensor], length: fl
         torch.clear_autocast_cache()
 
 
-def _add(weights: list[Tensor], direction: list[Tensor], length: float | Tensor) -> None:
-    """In one sweep, without a tensor for the product; on the device, without reading the length."""
-    if isinstance(length, Tensor):
-        torch._foreach_addcmul_(weights, direction, [length] * len(weights))
-    else:
-        torch._foreach_add_(weights, direction, alpha=length)
-
-
 @contextmanager
-def only(weights: Sequence[Tensor], among: Sequence[Tensor]) -> Iterator[None]:
+def requires_grad_only(weights: Sequence[Tensor], among: Sequence[Tensor]) -> Iterator[None]:
     """Of the tensors `among`, only `weights` receive gradients."""
     kept = {id(weight) for weight in weights}
     frozen = [weight for weight in among if weight.requires_grad and id(weight) not in kept]
@@ -153,8 +211,8 @@ class StashedGradients:
         self._joined = False
 
     def __enter__(self) -> StashedGradients:
-        self.earlier = [weight.grad for weight in self.weights]
         for weight in self.weights:
+            self.earlier.append(weight.grad)
             weight.grad = None
         return self
 
@@ -178,10 +236,13 @@ class StashedGradients:
 
 def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
     """Multiplies each `.grad` in place; weights without one are passed over. The number 0 lets go of the gradients."""
-    if not isinstance(factor, Tensor) and factor == 0:
-        for weight in weights:
+    released = not isinstance(factor, Tensor) and factor == 0
+    gradients = []
+    for weight in weights:
+        if released:
             weight.grad = None
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
+        elif weight.grad is not None:
+            gradients.append(weight.grad)
     if gradients:
         torch._foreach_mul_(gradients, factor)
 
@@ -193,25 +254,21 @@ def restore_state(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> 
             state[name].copy_(value)
 
 
-def told(tensor: Tensor, tell: Callable[[], None]) -> None:
-    """Calls `tell` each time a gradient arrives at a tensor of a graph; the hook goes with the graph."""
+def on_gradient(tensor: Tensor, notify: Callable[[], None]) -> None:
+    """Calls `notify` each time a gradient arrives at a tensor of a graph; the hook goes with the graph."""
     if tensor.requires_grad:
-        tensor.register_hook(lambda slope: tell())  # type: ignore[no-untyped-call]  # as torch has it
-
-
-@contextmanager
-def captured(modules: Mapping[str, nn.Module], devices: Sequence[torch.device]) -> Iterator[Capture]:
-    """Collects what each module returns in the forward passes inside, and the random state before and after it."""
-    capture = Capture(devices)
-    with ExitStack() as hooks:
-        for name, module in modules.items():
-            hooks.callback(module.register_forward_pre_hook(capture.before(name)).remove)
-            hooks.callback(module.register_forward_hook(capture.after(name)).remove)
-        yield capture
+        tensor.register_hook(lambda slope: notify())  # type: ignore[no-untyped-call]  # as torch has it
 
 
 class Capture:
-    """Outputs of named modules in one forward pass, with the random states that make it repeatable.
+    """Outputs of named modules in the forward passes inside, with the random states that make each repeatable.
+
+    with Capture(encoders, [device]) as capture:
+        logits = model(inputs)
+
+    Args:
+        modules: name -> module.
+        devices: whose random generators the passes draw from, beside the CPU's.
 
     Attributes:
         outputs: module name -> the tensor it returned; left out if it was called twice, or returned something else.
@@ -219,35 +276,37 @@ class Capture:
         end: random state when the last of them had returned.
     """
 
-    def __init__(self, devices: Sequence[torch.device]) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], devices: Sequence[torch.device]) -> None:
         self.devices = devices
         self.outputs: dict[str, Tensor] = {}
         self.states: dict[str, RandomState] = {}
         self.end: RandomState = {}
+        self._modules = modules
         self._calls: Counter[str] = Counter()
+        self._hooks: list[RemovableHandle] = []
 
-    def before(self, name: str) -> Callable[..., None]:
-        """A forward pre-hook that notes the random state."""
+    def __enter__(self) -> Capture:
+        for name, module in self._modules.items():
+            self._hooks.append(module.register_forward_pre_hook(partial(self._before, name)))
+            self._hooks.append(module.register_forward_hook(partial(self._after, name)))
+        return self
 
-        def hook(module: nn.Module, arguments: Any) -> None:
-            self.states[name] = random_state(self.devices)
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
-        return hook
+    def _before(self, name: str, module: nn.Module, arguments: Any) -> None:
+        self.states[name] = random_state(self.devices)
 
-    def after(self, name: str) -> Callable[..., None]:
-        """A forward hook that notes the output and the random state."""
-
-        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            self._calls[name] += 1
-            self.outputs[name] = output
-            if self._calls[name] > 1 or not isinstance(output, Tensor):
-                del self.outputs[name]
-            self.end = random_state(self.devices)
-
-        return hook
+    def _after(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        self._calls[name] += 1
+        self.outputs[name] = output
+        if self._calls[name] > 1 or not isinstance(output, Tensor):
+            del self.outputs[name]
+        self.end = random_state(self.devices)
 
 
-def random_state(devices: Sequence[torch.device]) -> RandomState:
+def random_state(devices: Iterable[torch.device]) -> RandomState:
     """State of the generators of these devices (and of the CPU)."""
     states = {torch.device("cpu"): torch.get_rng_state()}
     for device in devices:
@@ -265,15 +324,16 @@ def seeded_state(seed: int, devices: Sequence[torch.device]) -> RandomState:
 @contextmanager
 def replayed(state: RandomState) -> Iterator[None]:
     """Draws inside repeat those that followed `state`; the main stream goes on as if they had not been made."""
-    present = random_state(list(state))
-    _set_random_state(state)
+    present = random_state(state)
+    set_random_state(state)
     try:
         yield
     finally:
-        _set_random_state(present)
+        set_random_state(present)
 
 
-def _set_random_state(state: RandomState) -> None:
+def set_random_state(state: RandomState) -> None:
+    """Lets the generators go on from an earlier state."""
     for device, value in state.items():
         if device.type == "cpu":
             torch.set_rng_state(value)

@@ -17,14 +17,14 @@ them climb by the gradient of the whole batch, for one more reduction of gradien
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from msam.blocks import dense
-from msam.model_state import StashedGradients, perturbed, scale_gradients
+from msam.model_state import StashedGradients, perturbed, scale_gradients, trainable
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
 
@@ -55,7 +55,8 @@ def sam_perturbation(gradients: Sequence[Tensor], rho: float) -> Perturbation:
         gradients: one tensor a weight.
         rho: radius of the ball, in units of the weights.
     """
-    return Perturbation(gradients, _length(gradients, rho))
+    norm = torch.nn.utils.get_total_norm(list(gradients))
+    return Perturbation(gradients, torch.where(norm > 0, rho / norm, 0.0))
 
 
 def asam_perturbation(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> Perturbation:
@@ -70,7 +71,7 @@ def asam_perturbation(weights: Sequence[Tensor], gradients: Sequence[Tensor], rh
     scales = torch._foreach_abs([weight.detach() for weight in weights])
     torch._foreach_add_(scales, eta)
     once = torch._foreach_mul(scales, list(gradients))
-    length = _length(once, rho)
+    length = sam_perturbation(once, rho).length
     torch._foreach_mul_(once, scales)
     return Perturbation(once, length)
 
@@ -83,11 +84,6 @@ def ball(gradients: Sequence[Tensor], rho: float) -> list[Tensor]:
 def asam_epsilon(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> list[Tensor]:
     """`asam_perturbation`, spelled out."""
     return asam_perturbation(weights, gradients, rho, eta).epsilon
-
-
-def _length(tensors: Sequence[Tensor], rho: float) -> Tensor:
-    norm = torch.nn.utils.get_total_norm(list(tensors))
-    return torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
 
 
 Ascent = Callable[[list[Tensor], list[Tensor]], Perturbation]
@@ -112,35 +108,49 @@ class TwoPass:
         self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
         self.first: Pass = objective.accumulate_gradient(inputs, target, local=True, observed=observed)
-        self._synchronise()
+        if synchronised:
+            self._synchronise()
+
+    def block(self, among: Sequence[Tensor] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Parameters that received a gradient, all or some of those given, and the first pass's gradients.
+
+        Sparse gradients (of embeddings) are given as dense ones.
+        """
+        weights, gradients = [], []
+        for weight in self.earlier.weights if among is None else among:
+            if (gradient := weight.grad) is not None:
+                weights.append(weight)
+                gradients.append(gradient if gradient.layout is torch.strided else dense(gradient))
+        return weights, gradients
 
     def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Parameters that received a gradient: all, or some of those given."""
-        candidates = self.earlier.weights if among is None else among
-        return [weight for weight in candidates if weight.grad is not None]
+        return self.block(among)[0]
 
     def gradients(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """The first pass's gradients, one for each of `weights(among)`; sparse ones (of embeddings) as dense ones."""
-        return [dense(weight.grad) for weight in self.weights(among) if weight.grad is not None]
+        """The first pass's gradients, one for each of `weights(among)`."""
+        return self.block(among)[1]
 
     def second_pass(self, ascend: Ascent, weight: float | Tensor) -> Pass:
         """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""
-        block = self.weights()
-        with perturbed(block, *ascend(block, self.gradients())):
+        block, gradients = self.block()
+        with perturbed(block, *ascend(block, gradients)):
+            del gradients
             scale_gradients(block, 1 - weight)
             self.earlier.restore_earlier()
-            with self._second() as like:
-                return self.objective.second_pass(*like, weight)
+            with self._second() as (first, inputs, target):
+                return self.objective.accumulate_gradient(inputs, target, weight, like=first)
 
     def second_pass_of_encoder(
         self, modality: str, among: Sequence[Tensor], ascend: Ascent, weight: float | Tensor
     ) -> Pass:
         """One modality's block moves and mixes; every other parameter keeps its gradient at theta."""
-        block = self.weights(among)
+        block, gradients = self.block(among)
         if not block:
             self.finish()
             return self.first
-        with perturbed(block, *ascend(block, self.gradients(block))):
+        with perturbed(block, *ascend(block, gradients)):
+            del gradients
             scale_gradients(block, 1 - weight)
             with self._second() as like:
                 second = self.objective.second_pass_of_encoder(modality, block, *like, weight)
@@ -149,16 +159,18 @@ class TwoPass:
 
     def second_pass_of_part(self, part: Part, ascend: Ascent, weight: float) -> Pass:
         """One Shapley part `g_d` of the gradient moves: `g(theta) + weight (g_d(theta + epsilon) - g_d(theta))`."""
+        accumulate = self.objective.coalitions.accumulate_part_gradient
         with self._second() as like:
             with StashedGradients(self.earlier.weights):
-                self.objective.accumulate_part_gradient(*like, part, local=True)
-                self._synchronise()
-                block = self.weights()
-                epsilon = ascend(block, self.gradients()).epsilon
+                accumulate(*like, part, local=True)
+                if self.synchronised:
+                    self._synchronise()
+                block, gradients = self.block()
+                epsilon = ascend(block, gradients).epsilon
                 scale_gradients(block, -weight)
             self.earlier.restore_earlier()
             with perturbed(block, epsilon):
-                return self.objective.accumulate_part_gradient(*like, part, weight)
+                return accumulate(*like, part, weight)
 
     def rise(self, second: Pass) -> Tensor:
         """`l(theta + epsilon) - l(theta)` on the samples that the second pass saw, 0-d."""
@@ -167,19 +179,24 @@ class TwoPass:
             below = self.objective.loss(self.first.logits[self.rows], self.target[self.rows])
         return second.loss - below
 
+    def _second(self) -> AbstractContextManager[tuple[Pass, Inputs, Tensor]]:
+        """The pass that a second one is like, and what it sees."""
+        whole = len(self.target[self.rows]) == len(self.target) and not self.low_precision
+        return nullcontext((self.first, self.inputs, self.target)) if whole else self._cheaper()
+
     @contextmanager
-    def _second(self) -> Iterator[tuple[Pass, Inputs, Tensor]]:
-        """The pass that a second one is like, and what it sees: the first samples of a batch that is a part of it."""
-        first, inputs, target = self.first, self.inputs, self.target[self.rows]
+    def _cheaper(self) -> Iterator[tuple[Pass, Inputs, Tensor]]:
+        """The same for a pass in low precision, or on the first samples of the batch."""
+        runtime, target = self.objective.runtime, self.target[self.rows]
+        first, inputs = self.first, self.inputs
         if len(target) < len(self.target):
             first, inputs = first.rows(self.rows), {name: tensor[self.rows] for name, tensor in inputs.items()}
-        precision = self.objective.low_precision() if self.low_precision else nullcontext()
-        with self.objective.on_part(len(target) / len(self.target)), precision:
+        precision = runtime.low_precision() if self.low_precision else nullcontext()
+        with runtime.on_part(len(target) / len(self.target)), precision:
             yield first, inputs, target
 
     def _synchronise(self) -> None:
-        if self.synchronised:
-            self.objective.average_gradients(self.earlier.weights)
+        self.objective.distributed.average_gradients(self.earlier.weights)
 
     def finish(self) -> None:
         """Ends a step whose last pass stayed on its rank."""
@@ -208,5 +225,5 @@ def first_pass(
         part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
         low_precision: run the second forward pass in bfloat16.
     """
-    with StashedGradients(objective.parameters()) as earlier:
+    with StashedGradients(trainable(objective.bare, objective.criterion)) as earlier:
         yield TwoPass(objective, inputs, target, earlier, synchronised, observed, part, low_precision)

@@ -10,6 +10,7 @@ sample lacks the modality in every coalition, in the attribution's own sense of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import methodcaller
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from msam.types import Features, Inputs
 
 SUFFIX = "/present"
 """`inputs[modality + SUFFIX]`: booleans `[batch]`, which samples have the modality; all of them without the key."""
+
+is_mask = methodcaller("endswith", SUFFIX)
+"""Whether a key of a batch is that of such booleans."""
 
 
 def zero_absent_rows(inputs: Inputs) -> Inputs:
@@ -53,7 +57,7 @@ def absent_masks(modalities: Iterable[str], inputs: Inputs) -> dict[str, Tensor]
 
 def _masks(inputs: Inputs) -> dict[str, Tensor]:
     """Modality -> which samples have it, for those that some may lack."""
-    keys = [key for key in inputs if key.endswith(SUFFIX)] if isinstance(inputs, Mapping) else []
+    keys = [key for key in inputs if is_mask(key)] if isinstance(inputs, Mapping) else []
     found = {key.removesuffix(SUFFIX): inputs[key] for key in keys}
     for name, mask in found.items():
         if name not in inputs:

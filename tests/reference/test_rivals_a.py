@@ -205,7 +205,7 @@ def test_parts_follow_the_encoders_not_the_order_of_the_heads() -> None:
     parts = []
     for objective in live:
         torch.manual_seed(0)
-        parts.append(objective.parts(objective.forward(*data)))
+        parts.append(objective.evaluation.parts(objective.forward(*data)))
     assert torch.equal(*parts)
     masks = exact(2).masks
     left, right = (objective.coalition_logits(data[0], masks, "zero-input") for objective in live)
@@ -322,7 +322,7 @@ def test_agm_outputs_sum_to_the_logits(fusion: str, in_evaluation: bool) -> None
     net, data = model(3, fusion), batch(3)
     objective, design = Objective(net, F.cross_entropy), exact(3)
     live = objective.forward(*data)
-    logits = objective.coalitions(live, data[0], design.masks, in_evaluation=in_evaluation)
+    logits = objective.coalitions.training_logits(live, data[0], design.masks, in_evaluation=in_evaluation)
     assert torch.allclose(torch.tensordot(design.weights, logits, 1).sum(0), live.logits)
     assert not torch.allclose(logits[0], logits[-1])
 

@@ -629,7 +629,7 @@ def test_reconboost_parts_add_up_to_the_logits(count: int) -> None:
     live = objective.forward(*data)
     parts = additive_parts(objective, live, data[0])
     assert torch.allclose(parts.sum(0), live.logits, atol=1e-13)
-    assert torch.allclose(parts, objective.parts(live), atol=1e-13)
+    assert torch.allclose(parts, objective.evaluation.parts(live), atol=1e-13)
 
 
 @COUNTS

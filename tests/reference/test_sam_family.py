@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from msam import ASAM, GNP, MSAM, SAM, Joint, Objective, Shapley
 from msam.model_state import StashedGradients, perturbed
+from msam.objective.model_view import ModelView
 from msam.perturbation import sam_perturbation
 from zoo import Opaque, Unfusable, batch, close, gradients, model, run
 
@@ -177,7 +178,7 @@ def test_encoder_scope_with_reused_features_equals_the_full_second_pass(
     net, data = model(3, fusion), batch(3)
     method = MSAM(rho=0.1, scope=scope, weight=weight, dominant=dominant, attribution=Shapley(strict=True))
     reused = run(method, net, *data)
-    monkeypatch.setattr(Objective, "separable", False)
+    monkeypatch.setattr(ModelView, "separable", False)
     full = run(method, net, *data)
     assert reused.keys() == full.keys()
     assert all(torch.equal(reused[key], full[key]) for key in reused)
@@ -279,7 +280,7 @@ def test_shapley_parts_sum_to_the_gradient(fusion: str, count: int, absent: Any)
     whole = gradients(net)
     net.zero_grad()
     for row in design.weights:
-        objective.accumulate_part_gradient(first, *data, Part(design.masks, row, absent))
+        objective.coalitions.accumulate_part_gradient(first, *data, Part(design.masks, row, absent))
     assert close(gradients(net), whole, 1e-14)
 
 

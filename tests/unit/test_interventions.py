@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from msam.model_state import (
     StashedGradients,
-    captured,
+    Capture,
     evaluation,
-    only,
+    requires_grad_only,
     perturbed,
     random_state,
     replayed,
@@ -65,9 +65,9 @@ CONTEXTS: dict[str, Callable[[nn.Module], AbstractContextManager[Any]]] = {
     "evaluation": evaluation,
     "unrecorded": unrecorded,
     "perturbed": lambda net: perturbed(list(net.parameters()), [torch.randn_like(w) for w in net.parameters()]),
-    "only": lambda net: only(list(net.encoders["audio"].parameters()), among=list(net.parameters())),
+    "only": lambda net: requires_grad_only(list(net.encoders["audio"].parameters()), among=list(net.parameters())),
     "replayed": lambda net: replayed(seeded_state(3, CPU)),
-    "captured": lambda net: captured(net.encoders, CPU),
+    "captured": lambda net: Capture(net.encoders, CPU),
     "aside": lambda net: StashedGradients(list(net.parameters())),
 }
 
@@ -225,7 +225,7 @@ def test_perturbed_by_no_weights_is_nothing(how: Any) -> None:
 def test_only_confines_gradients_and_unfreezes_nothing(how: Any) -> None:
     weights = [nn.Parameter(torch.ones(2)) for _ in range(3)]
     weights[2].requires_grad_(False)
-    with how(), only(weights[:1], among=weights):
+    with how(), requires_grad_only(weights[:1], among=weights):
         sum(weight.sum() for weight in weights).backward()
         stop(how)
     assert [weight.grad is None for weight in weights] == [False, True, True]
@@ -306,7 +306,7 @@ def test_scaling_by_the_number_zero_lets_go_of_gradients() -> None:
 
 def test_capture_holds_each_output_and_the_draws_that_made_it() -> None:
     net, (inputs, _) = model(2), batch(2)
-    with captured(net.encoders, CPU) as capture:
+    with Capture(net.encoders, CPU) as capture:
         net(inputs)
     assert torch.equal(capture.end[CPU[0]], torch.get_rng_state())
     for name, encoder in net.encoders.items():
@@ -321,7 +321,7 @@ class Pair(nn.Module):
 
 def test_capture_leaves_out_what_was_called_twice_or_returned_no_tensor() -> None:
     modules = {"once": nn.Identity(), "twice": nn.Identity(), "thrice": nn.Identity(), "pair": Pair(), "not": nn.Tanh()}
-    with captured(modules, CPU) as capture:
+    with Capture(modules, CPU) as capture:
         for times, name in ((1, "once"), (2, "twice"), (3, "thrice"), (1, "pair")):
             for _ in range(times):
                 modules[name](torch.ones(1))

@@ -73,7 +73,7 @@ class AESAM(Method):
 
     def sharp(self, step: TwoPass) -> bool:
         """Whether this batch's gradient is large; takes it into mean and variance."""
-        norm = torch.nn.utils.get_total_norm(step.gradients()) / step.objective.scale()
+        norm = torch.nn.utils.get_total_norm(step.gradients()) / step.objective.gradients.scale()
         return self.employs(float(step.objective.average(norm.square(), len(step.target))))
 
     def employs(self, square: float) -> bool:

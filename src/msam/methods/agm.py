@@ -83,7 +83,7 @@ class AGM(Method):
         names = objective.modalities(inputs)
         live, design = objective.forward(inputs, target), exact(len(names))
         class_indices(self, live.logits, target)
-        logits = objective.coalitions(live, inputs, design.masks, in_evaluation=self.faithful == "code")
+        logits = objective.coalitions.training_logits(live, inputs, design.masks, in_evaluation=self.faithful == "code")
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         outputs = torch.tensordot(design.weights.to(logits), logits.detach(), 1)
         kappa = self.coefficients(objective.average(self.scores(outputs, target), len(target)))

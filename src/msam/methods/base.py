@@ -24,7 +24,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from msam.heads import Heads
 from msam.objective import Objective
-from msam.presence import zero_absent_rows
 from msam.types import Batches, Criterion, Inputs, Outcome
 
 Choice = TypeVar("Choice")
@@ -122,14 +121,15 @@ class Backward:
 
     def __call__(self, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the method's gradient of one batch to `.grad`."""
-        outcome = self.method.backward(self.objective, zero_absent_rows(inputs), target)
-        self.objective.share_gradients(self.method.parameters())
+        outcome = self.method.backward(self.objective, self.objective.passes.prepared(inputs), target)
+        if self.objective.distributed.active:
+            self.objective.share_gradients(self.method.parameters())
         return outcome
 
     def predict(self, inputs: Inputs) -> Tensor:
         """Logits at test time, `[batch, classes]`, in evaluation mode; not counted."""
-        with self.objective.uncounted():
-            return self.method.predict(self.objective, zero_absent_rows(inputs))
+        with self.objective.runtime.uncounted():
+            return self.method.predict(self.objective, self.objective.passes.prepared(inputs))
 
     def next_epoch(self, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Tells the method that an epoch has ended; the sets may be left out unless its `learns_from` names them.

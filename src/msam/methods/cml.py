@@ -60,7 +60,7 @@ class CML(Method):
             return objective.accumulate_gradient(inputs, target).outcome(rise=0.0)
         live = objective.forward(inputs, target)
         class_indices(self, live.logits, target)
-        logits = objective.coalitions(live, inputs, self.chain(count), "zero-feature")
+        logits = objective.coalitions.training_logits(live, inputs, self.chain(count), "zero-feature")
         rise = self.rise(logits, target)
         loss = live.loss
         if self.faithful == "code":

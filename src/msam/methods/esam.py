@@ -72,8 +72,8 @@ class ESAM(Method):
             rows = self.minding(objective, live.detached(), inputs, target)
             some = inputs if rows is None else {name: tensor[rows] for name, tensor in inputs.items()}
             picked = target if rows is None else target[rows]
-            with objective.on_part(len(picked) / len(target)):
-                second = objective.forward_like(live.detached(), some, picked)
+            with objective.runtime.on_part(len(picked) / len(target)):
+                second = objective.second.forward_like(live.detached(), some, picked)
                 found = objective.compute_gradients(second.loss, objective.parameters())
         objective.add_gradients(found)
         plain = live.loss if rows is None else objective.loss(live.logits[rows], target[rows])
@@ -90,7 +90,7 @@ class ESAM(Method):
         if count >= len(target):
             return None
         with torch.no_grad():
-            up = objective.forward_like(first, inputs, target)
+            up = objective.second.forward_like(first, inputs, target)
             rises = _by_row(objective, up.logits, target) - _by_row(objective, first.logits, target)
         return rises.nan_to_num(-torch.inf).topk(count).indices.sort().values  # a row that is ignored has no loss
 

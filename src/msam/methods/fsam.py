@@ -70,7 +70,7 @@ class FSAM(Method):
     def noise(self, step: TwoPass) -> list[Tensor]:
         """`d_t`, one tensor for each weight that has a gradient; takes this batch into the mean."""
         weights = step.weights()
-        own = list(torch._foreach_div(step.gradients(), step.objective.scale()))
+        own = list(torch._foreach_div(step.gradients(), step.objective.gradients.scale()))
         shared = mean_of_ranks(step.objective, own, len(step.target))
         begun, before = bool(self._mean), recall(step.objective, self._mean, weights)
         after = torch._foreach_lerp(shared, before, self.momentum) if begun or self.faithful == "paper" else shared

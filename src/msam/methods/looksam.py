@@ -70,7 +70,7 @@ class LookSAM(Method):
         """Deposits SAM's gradient and remembers its part orthogonal to g; returns the loss up there."""
         weights, plain = list(gradients), list(gradients.values())
         with perturbed(weights, *sam_perturbation(plain, self.rho)):
-            second = objective.forward_like(live.detached(), inputs, target)
+            second = objective.second.forward_like(live.detached(), inputs, target)
             sharp = objective.compute_gradients(second.loss, weights)
         sideways = orthogonal([sharp[weight] for weight in weights], plain)
         sideways = mean_of_ranks(objective, sideways, len(target))

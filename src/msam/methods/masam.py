@@ -137,14 +137,14 @@ class MASAM(Method):
         block = [weight for weight in objective.parameters(modality) if weight in fused]
         if self.faithful == "code":
             with perturbed(block, projected(fused, alone, block, self.rho)):
-                second = objective.forward_like(live.detached(), inputs, target)
+                second = objective.second.forward_like(live.detached(), inputs, target)
                 losses = torch.stack([second.loss, *self.heads.losses(objective, second, target).values()])
                 weights = [weight for name in objective.encoders for weight in objective.parameters(name)]
                 total = losses[0] + self.weight * losses[1:].sum()
                 return second.loss.detach(), objective.compute_gradients(total, weights)
         epsilon = [self.rho * cos.to(step) * step for step in ball([fused[weight] for weight in block], 1.0)]
         with perturbed(block, epsilon):
-            second = objective.forward_encoder_like(modality, live.detached(), inputs, target)
+            second = objective.second.forward_encoder_like(modality, live.detached(), inputs, target)
             moved = objective.compute_gradients(second.loss, block)
         return second.loss.detach(), added(moved, {w: g for w, g in alone.items() if w in moved}, self.weight)
 

@@ -105,29 +105,29 @@ class MSAM(Method):
             return objective.accumulate_gradient(inputs, target, observed=False).outcome()
         arguments = (objective, inputs, target, self.sync_perturbation)
         with first_pass(*arguments, part=self.part, low_precision=self.low_precision) as step:
-            contributions = self._contributions(step)
-            sharpness = step.rise(_SECOND_PASS[self.scope](self, step, contributions))
-        share = contributions.shares[contributions.index]
+            contributions: Contributions = self.attribution(objective, inputs, target, step.first.features)
+            if self.dominant != "dynamic":
+                contributions = replace(contributions, index=self._controlled(contributions))
+            share = contributions.shares[contributions.index]
+            weight = share if self.weight == "share" else self.weight
+            sharpness = step.rise(_SECOND_PASS[self.scope](self, step, contributions, weight))
         return step.first.outcome(contributions=contributions, share=share, sharpness=sharpness)
 
-    def loss_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
+    def loss_scope(self, step: TwoPass, contributions: Contributions, weight: float | Tensor) -> Pass:
         """`u = v_d g(theta + epsilon) + (1 - v_d) g(theta)`, all parameters."""
-        return step.second_pass(self._ascend, self._share(contributions))
+        return step.second_pass(self._ascend, weight)
 
-    def encoder_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
+    def encoder_scope(self, step: TwoPass, contributions: Contributions, weight: float | Tensor) -> Pass:
         """The same mixture inside the dominant modality's block, `g(theta)` elsewhere."""
         modality = contributions.dominant
         block = step.objective.parameters(modality, head=self.scope == "encoder+head")
-        return step.second_pass_of_encoder(modality, block, self._ascend, self._share(contributions))
+        return step.second_pass_of_encoder(modality, block, self._ascend, weight)
 
-    def shapley_scope(self, step: TwoPass, contributions: Contributions) -> Pass:
+    def shapley_scope(self, step: TwoPass, contributions: Contributions, weight: float | Tensor) -> Pass:
         """`u = g(theta) - g_d(theta) + g_d(theta + epsilon_d)`, the split taking the place of the share."""
         design = self.attribution.design(step.objective, len(contributions.modalities))
         part = Part(design.masks, design.weights[int(contributions.index)], self.attribution.absent)
         return step.second_pass_of_part(part, self._ascend, 1.0 if self.weight == "share" else self.weight)
-
-    def _share(self, contributions: Contributions) -> float | Tensor:
-        return contributions.shares[contributions.index] if self.weight == "share" else self.weight
 
     def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
         return (
@@ -136,20 +136,14 @@ class MSAM(Method):
             else sam_perturbation(gradients, self.rho)
         )
 
-    def _contributions(self, step: TwoPass) -> Contributions:
-        found: Contributions = self.attribution(step.objective, step.inputs, step.target, step.first.features)
-        if self.dominant == "dynamic":
-            return found
-        return replace(found, index=torch.as_tensor(self._controlled(found), device=found.shapley.device))
-
-    def _controlled(self, found: Contributions) -> int | Tensor:
+    def _controlled(self, contributions: Contributions) -> Tensor:
+        """Position of the modality that is taken as dominant instead of the leading one."""
         if self.dominant == "weakest":
-            return found.shapley.argmin()
-        if self.dominant == "random":
-            return random.Random(self._batches).randrange(len(found.modalities))
-        if self.dominant not in found.modalities:
-            raise ValueError(f"dominant must be one of {list(found.modalities)}, found {self.dominant!r}.")
-        return found.modalities.index(self.dominant)
+            return contributions.shapley.argmin()
+        index = random.Random(self._batches).randrange(len(contributions.modalities))
+        if self.dominant != "random":
+            index = contributions.modalities.index(one_of("dominant", self.dominant, contributions.modalities))
+        return torch.as_tensor(index, device=contributions.shapley.device)
 
     def get_extra_state(self) -> dict[str, int]:
         """The batch counter, for `state_dict`."""
@@ -160,7 +154,7 @@ class MSAM(Method):
         self._batches = state["batches"]
 
 
-_SECOND_PASS: dict[str, Callable[[MSAM, TwoPass, Contributions], Pass]] = {
+_SECOND_PASS: dict[str, Callable[[MSAM, TwoPass, Contributions, float | Tensor], Pass]] = {
     "loss": MSAM.loss_scope,
     "encoder": MSAM.encoder_scope,
     "encoder+head": MSAM.encoder_scope,

@@ -97,7 +97,7 @@ class OGM(Method):
     def scores(self, objective: Objective, live: Pass, target: Tensor) -> Tensor:
         """Mean probability of the true class by each modality's part of the logits, `[modalities]`."""
         class_indices(self, live.logits, target)
-        return objective.average(probability(objective.parts(live), target), len(target))
+        return objective.average(probability(objective.evaluation.parts(live), target), len(target))
 
     def ratios(self, scores: Tensor) -> Tensor:
         """`r_m`, the mean over the other modalities of `s_m / s_other`, `[modalities]`."""

@@ -87,14 +87,14 @@ class OPM(Method):
             )
         live = objective.forward(inputs, target)
         rates = self.rates(self.scores(objective, live, target))
-        logits = objective.fused(live, dropped(live.features, rates, stream))
+        logits = objective.coalitions.fused(live, dropped(live.features, rates, stream))
         objective.backpropagate(objective.loss(logits, target))
         return live.outcome(**{f"drop/{m}": rate for m, rate in zip(objective.encoders, rates, strict=True)})
 
     def scores(self, objective: Objective, live: Pass, target: Tensor) -> Tensor:
         """Mean probability of the true class by each modality's part of the logits, `[modalities]`."""
         class_indices(self, live.logits, target)
-        return objective.average(probability(objective.parts(live), target), len(target))
+        return objective.average(probability(objective.evaluation.parts(live), target), len(target))
 
     def rates(self, scores: Tensor) -> Tensor:
         """`q_m` of the modalities' scores, `[modalities]`."""

@@ -186,5 +186,5 @@ def _lags(objective: Objective) -> list[str]:
 
 
 def _classes(objective: Objective, inputs: Inputs) -> int:
-    with objective.uncounted():
+    with objective.runtime.uncounted():
         return objective.logits({name: tensor[:1] for name, tensor in inputs.items()}).shape[-1]

@@ -102,7 +102,7 @@ class UMT(Method):
 
     def _distance(self, objective: Objective, live: Pass, inputs: Inputs, modality: str) -> Tensor:
         teacher = self._teachers(objective)[modality]
-        with objective.evaluating(), evaluation(teacher):
+        with objective.evaluation.evaluating(), evaluation(teacher):
             taught = teacher(inputs[modality])
         objective.counts.encoder_forwards[modality] += 1
         feature = live.features.get(modality)

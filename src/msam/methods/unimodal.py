@@ -38,7 +38,7 @@ class Unimodal(Method):
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient of the modality's own loss."""
-        return objective.accumulate_coalition_gradient(inputs, target, self.modality, self.absent).outcome()
+        return objective.coalitions.accumulate_coalition_gradient(inputs, target, self.modality, self.absent).outcome()
 
     def predict(self, objective: Objective, inputs: Inputs) -> Tensor:
         """Logits of the modality alone."""

@@ -1,29 +1,54 @@
 """Coalitions with their graph: losses of some of the modalities that can be trained on.
 
 live = objective.forward(inputs, target)
-logits = objective.coalitions(live, inputs, masks)      # [coalitions, batch, classes], of the draws of `live`
+logits = objective.coalitions.training_logits(live, inputs, masks)      # [coalitions, batch, classes]
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from msam.coalition import Absent, absent_features
-from msam.model_state import evaluation, only, replayed, told, unrecorded
-from msam.objective.evaluation import expand_rows
-from msam.objective.forward import Part, Pass
-from msam.objective.gradients import TrainingGradients
+from msam.deprecation import Renamed
+from msam.model_state import on_gradient, random_state, replayed, requires_grad_only, unrecorded
+from msam.objective.evaluation import Evaluation, expand_rows
+from msam.objective.passes import Pass
 from msam.types import Features, Inputs
 
 
-class Coalitions(TrainingGradients):
-    """Training passes of some of the modalities."""
+@dataclass(frozen=True)
+class Part:
+    """A linear combination of coalitions' logits, such as one modality's Shapley logits.
 
-    def coalitions(
+    Args:
+        masks: coalitions, booleans `[coalitions, modalities]`.
+        coefficients: `[coalitions]`.
+        absent: what an absent modality looks like.
+    """
+
+    masks: Tensor
+    coefficients: Tensor
+    absent: Absent
+
+
+class Coalitions:
+    """Training passes of some of the modalities.
+
+    Args:
+        evaluation: coalitions in evaluation mode, and how passes are made.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation, self.passes = evaluation, evaluation.passes
+        self.view, self.runtime = evaluation.view, evaluation.runtime
+
+    def training_logits(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent = "zero-input", *, in_evaluation: bool = False
     ) -> Tensor:
         """Logits of coalitions with their graph, `[coalitions, batch, classes]`; all modalities' are those of `live`.
@@ -39,18 +64,20 @@ class Coalitions(TrainingGradients):
             absent: what an absent modality looks like.
             in_evaluation: run the coalitions that leave out a modality in evaluation mode.
         """
-        make = self._fusion_coalitions if self.can_fuse else self._masked_coalitions
-        mode = evaluation(self.bare) if in_evaluation else unrecorded(self.bare)
-        with self._context(), mode, replayed(live.start):
-            found = iter(make(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
-        return torch.stack([live.logits if full else next(found) for full in masks.all(1).tolist()])
+        compute = self._fusion_coalitions if self.view.can_fuse else self._masked_coalitions
+        quiet = unrecorded(self.view.bare, replay=live.start, in_evaluation=in_evaluation)
+        with self.runtime.context(), quiet:
+            others = iter(compute(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
+        return torch.stack([live.logits if full else next(others) for full in masks.all(1).tolist()])
+
+    __call__ = Renamed("training_logits")
 
     def fused(self, live: Pass, features: Features) -> Tensor:
         """What the fusion makes of other features, with the random draws of a pass and the graph, `[batch, classes]`.
 
         There is no trace in running statistics or the random stream.
         """
-        with self._context(), unrecorded(self.bare):
+        with self.runtime.context(), unrecorded(self.view.bare):
             return self._fuse(live, features)
 
     def accumulate_part_gradient(
@@ -78,30 +105,31 @@ class Coalitions(TrainingGradients):
             weight: of the gradient.
             local: in data-parallel training, leave this gradient on its own rank.
         """
-        with replayed(first.start), unrecorded(self.bare), self._on_this_rank(local):
-            live = self._pass(inputs, target)
-            with self._context():
+        ranks = self.passes.distributed.on_this_rank() if local else nullcontext()
+        with unrecorded(self.view.bare, replay=first.start), ranks:
+            live = self.passes.run(inputs, target)
+            with self.runtime.context():
                 (slope,) = torch.autograd.grad(live.loss, live.logits)
                 along = self._along(part, live, inputs)
-            self.backpropagate((along * slope).sum() * weight)
+            self.passes.backpropagate((along * slope).sum() * weight)
         return live.detached()
 
     def accumulate_coalition_gradient(self, inputs: Inputs, target: Tensor, modality: str, absent: Absent) -> Pass:
         """Adds the gradient of the loss of one modality alone; only its encoder and the fusion are trained."""
-        block = set(self.encoders[modality].parameters()) | set(self._fusion_parameters())
-        start = self._random_state()
-        with only(list(block), among=self.parameters()):
-            with self._context():
+        block = {*self.view.encoders[modality].parameters(), *self.view.fusion_parameters()}
+        distributed, start = self.passes.distributed, random_state([self.view.device])
+        with requires_grad_only(list(block), among=self.view.parameters()):
+            with self.runtime.context():
                 logits = self._alone(inputs, modality, absent)
-                loss = self.loss(logits, target)
-            with self._on_this_rank(True):
-                self.backpropagate(loss)
-        self.share_gradients()
+                loss = self.passes.loss(logits, target)
+            with distributed.on_this_rank():
+                self.passes.backpropagate(loss)
+        distributed.share_gradients()
         return Pass(loss, logits, {}, start, {}, start).detached()
 
     def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:
         present = live.features or self._encoded_again(inputs, live)
-        absent = self._absent_features(inputs, present, part.absent)
+        absent = self.evaluation.absent_features(inputs, present, part.absent)
         full = part.masks.all(1)
         along = float(part.coefficients[full].sum()) * live.logits
         rest = ~full & (part.coefficients != 0)
@@ -114,22 +142,21 @@ class Coalitions(TrainingGradients):
 
     def _fuse_coalitions_like(self, live: Pass, present: Features, absent: Features, masks: Tensor) -> list[Tensor]:
         """Coalitions' logits with the random draws that the fusion had in a pass, with their graph."""
-        if "additive_fusion" not in self.capabilities:
+        if "additive_fusion" not in self.view.capabilities:
             return [self._fuse_coalition_like(live, present, absent, mask) for mask in masks.tolist()]
-        self.counts.fusions += 2
         with replayed(live.between):
-            return list(self._summed_logits(present, absent, masks))
+            return list(self.evaluation.summed_logits(present, absent, masks))
 
     def _fuse_coalition_like(self, live: Pass, present: Features, absent: Features, mask: Sequence[bool]) -> Tensor:
         """One coalition's logits with the random draws that the fusion had in a pass, with their graph."""
-        members = zip(self.encoders, mask, strict=True)
+        members = zip(self.view.encoders, mask, strict=True)
         features = {name: present[name] if chosen else absent[name] for name, chosen in members}
         return self._fuse(live, expand_rows(features, len(live.logits)))
 
     def _fuse(self, live: Pass, features: Features) -> Tensor:
-        self.counts.fusions += 1
+        self.runtime.counts.fusions += 1
         with replayed(live.between):
-            logits: Tensor = self.bare.fuse(features)
+            logits: Tensor = self.view.bare.fuse(features)
         return logits
 
     def _fusion_coalitions(
@@ -138,36 +165,35 @@ class Coalitions(TrainingGradients):
         if in_evaluation or not live.features:
             present = self._encoded_again(inputs, live)
             for name, feature in present.items():
-                told(feature, partial(self._count_encoder_backward, name))
+                on_gradient(feature, partial(self.runtime.count_encoder_backward, name))
         else:
             present = dict(live.features)
-        replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))
+        replacements = absent_features(absent, present, partial(self.evaluation.encode_zeros, inputs))
         if in_evaluation and len(masks):
-            self.counts.fusions += len(masks)
-            return list(self._fuse_stacked(present, replacements, masks.to(self.device)))
+            return list(self.evaluation.fuse_stacked(present, replacements, masks.to(self.view.device)))
         return self._fuse_coalitions_like(live, present, replacements, masks)
 
     def _masked_coalitions(
         self, live: Pass, inputs: Inputs, masks: Tensor, absent: Absent, in_evaluation: bool
     ) -> list[Tensor]:
-        seen, logits = {name: inputs[name] for name in self.modalities(inputs)}, []
+        seen, logits = {name: inputs[name] for name in self.view.modalities(inputs)}, []
         for mask in masks:
             with replayed(live.start):
-                logits += list(self._masked_logits(seen, inputs, mask[None], absent, None))
+                logits += list(self.evaluation.masked_logits(seen, inputs, mask[None], absent, None))
         return logits
 
     def _encoded_again(self, inputs: Inputs, first: Pass) -> dict[str, Tensor]:
         """Features of a pass in which they could not be observed."""
-        self.counts.encoder_forwards.update(self.encoders.keys())
+        self.runtime.counts.encoder_forwards.update(self.view.encoders.keys())
         with replayed(first.start):
-            return self._encode(inputs)
+            return self.passes.encode(inputs)
 
     def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
-        with self.evaluating():
-            one = self._encode({name: inputs[name][:1] for name in self.encoders})
-        self.counts.encoder_forwards[modality] += 1
-        self.counts.fusions += 1
-        feature = self.encoders[modality](inputs[modality])
-        replacements = self._absent_features(inputs, one, absent)
-        logits: Tensor = self.bare.fuse(expand_rows({**replacements, modality: feature}, len(feature)))
+        with self.evaluation.evaluating():
+            one = self.passes.encode({name: inputs[name][:1] for name in self.view.encoders})
+        self.runtime.counts.encoder_forwards[modality] += 1
+        self.runtime.counts.fusions += 1
+        feature = self.view.encoders[modality](inputs[modality])
+        replacements = self.evaluation.absent_features(inputs, one, absent)
+        logits: Tensor = self.view.bare.fuse(expand_rows({**replacements, modality: feature}, len(feature)))
         return logits

@@ -1,14 +1,14 @@
 """Second derivatives: the loss in evaluation mode as a function of some weights alone.
 
-with objective.loss_at(inputs, target, weights) as loss:
-    slope = objective.gradient(loss, weights)
-    bent = objective.hessian_product(loss, weights, slope)        # H g
+with objective.curvature.loss_at(inputs, target, weights) as loss:
+    slope = objective.curvature.gradient(loss, weights)
+    bent = objective.curvature.hessian_product(loss, weights, slope)        # H g
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from msam.coalition import Absent, absent_features, absent_inputs
-from msam.model_state import evaluation, only, replayed, seeded_state, unrecorded
-from msam.objective.coalitions import Coalitions
-from msam.objective.evaluation import expand_rows
-from msam.presence import zero_absent_rows
+from msam.model_state import requires_grad_only, seeded_state, unrecorded
+from msam.objective.evaluation import Evaluation, expand_rows
 from msam.types import Coalition, Inputs
 
 _ONCE = (
@@ -28,8 +26,16 @@ _ONCE = (
 )
 
 
-class Curvature(Coalitions):
-    """Derivatives of a loss that are nobody's training gradient."""
+class Curvature:
+    """Derivatives of a loss that are nobody's training gradient.
+
+    Args:
+        evaluation: coalitions in evaluation mode, and how passes are made.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation, self.passes = evaluation, evaluation.passes
+        self.view, self.runtime = evaluation.view, evaluation.runtime
 
     @contextmanager
     def loss_at(
@@ -58,13 +64,15 @@ class Curvature(Coalitions):
         Raises:
             ValueError: if the coalition is empty or has an unknown modality.
         """
-        with ExitStack() as inside:
-            for found in (evaluation(self.bare), unrecorded(self.bare), only(weights, among=self.parameters())):
-                inside.enter_context(found)
-            inside.enter_context(replayed(seeded_state(seed, [self.device])))
-            inside.enter_context(_twice_differentiable(self.bare) if weights else torch.no_grad())
-            with self._context():
-                loss = self.loss(self._coalition_logits(zero_absent_rows(inputs), coalition, absent, seed), target)
+        draws = seeded_state(seed, [self.view.device])
+        with (
+            unrecorded(self.view.bare, replay=draws, in_evaluation=True),
+            requires_grad_only(weights, among=self.view.parameters()),
+            _twice_differentiable(self.view.bare) if weights else torch.no_grad(),
+        ):
+            with self.runtime.context():
+                logits = self._coalition_logits(self.passes.prepared(inputs), coalition, absent, seed)
+                loss = self.passes.loss(logits, target)
             yield loss
 
     def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False) -> list[Tensor]:
@@ -115,25 +123,25 @@ class Curvature(Coalitions):
 
     def _coalition_logits(self, inputs: Inputs, coalition: Coalition | None, absent: Absent, seed: int) -> Tensor:
         """Logits of one coalition, differentiable; encoders of absent modalities run on no more than they have to."""
-        names = self.modalities(inputs)
+        names = self.view.modalities(inputs)
         gone = [] if coalition is None else [name for name in names if name not in coalition]
         if coalition is not None and not 0 < len(coalition) == len(names) - len(gone):
             raise ValueError(f"A coalition is some of the modalities {list(names)}, found {sorted(coalition)}.")
         generator = torch.Generator().manual_seed(seed)
-        if gone and self.can_fuse:
+        if gone and self.view.can_fuse:
             features = self._replaced_features(inputs, gone, absent, generator)
-            features |= {name: self.encoders[name](inputs[name]) for name in names if name not in gone}
-            logits: Tensor = self.bare.fuse({name: features[name] for name in names})
+            features |= {name: self.view.encoders[name](inputs[name]) for name in names if name not in gone}
+            logits: Tensor = self.view.bare.fuse({name: features[name] for name in names})
             return logits
         replaced = absent_inputs(absent, {name: inputs[name] for name in gone}, generator) if gone else {}
-        return self._call(self.bare, {**inputs, **replaced})
+        return self.runtime.call(self.view.bare, {**inputs, **replaced})
 
     def _replaced_features(
         self, inputs: Inputs, gone: Sequence[str], absent: Absent, generator: torch.Generator
     ) -> dict[str, Tensor]:
         rows = slice(1) if absent in ("zero-input", "zero-feature") else slice(None)
-        seen = {name: self.encoders[name](inputs[name][rows]) for name in gone}
-        replaced = absent_features(absent, seen, partial(self._encode_zeros, inputs), generator)
+        seen = {name: self.view.encoders[name](inputs[name][rows]) for name in gone}
+        replaced = absent_features(absent, seen, partial(self.evaluation.encode_zeros, inputs), generator)
         return expand_rows(replaced, len(inputs[gone[0]]))
 
 

@@ -1,6 +1,6 @@
 """Ranks of data-parallel training: whose gradients are shared, and means over all of them.
 
-objective.average(values, len(target))     # the same on every rank; values themselves without ranks
+distributed.average(values, len(target))     # the same on every rank; values themselves without ranks
 """
 
 from __future__ import annotations
@@ -13,19 +13,30 @@ import torch
 from torch import Tensor
 
 from msam.blocks import dense, real
-from msam.objective.model_view import View
+from msam.objective.model_view import ModelView
 
 
-class Distributed(View):
-    """A model whose copies on several ranks may have to agree."""
+class Distributed:
+    """The ranks that train copies of one model.
+
+    Args:
+        view: the model.
+
+    Attributes:
+        active: whether there are ranks to agree with.
+    """
+
+    def __init__(self, view: ModelView) -> None:
+        self.view = view
+        self.wrapper = view.parallel
+        self.active = self.wrapper is not None
 
     def average(self, values: Tensor, count: int) -> Tensor:
         """Mean over the ranks of data-parallel training, each weighted by its number of samples."""
-        wrapper = self._data_parallel
-        if wrapper is None:
+        if self.wrapper is None:
             return values
         total = torch.cat([values.flatten() * count, values.new_tensor([count])])
-        torch.distributed.all_reduce(total, group=wrapper.process_group)
+        torch.distributed.all_reduce(total, group=self.wrapper.process_group)
         return (total[:-1] / total[-1]).view_as(values)
 
     def share_gradients(self, weights: Iterable[Tensor] | None = None) -> None:
@@ -34,27 +45,25 @@ class Distributed(View):
         Args:
             weights: which ones; the model's if None.
         """
-        wrapper = self._data_parallel
-        if wrapper is None or not wrapper.require_backward_grad_sync:
+        if self.wrapper is None or not self.wrapper.require_backward_grad_sync:
             return
-        wrapper.require_forward_param_sync = True  # as after a pass of its own: buffers are spread before the next one
-        self.average_gradients(self.parameters() if weights is None else weights)
+        self.wrapper.require_forward_param_sync = True  # as after a pass of its own: the next one spreads buffers first
+        self.average_gradients(self.view.parameters() if weights is None else weights)
 
     def average_gradients(self, weights: Iterable[Tensor]) -> None:
         """Averages `.grad` over the ranks, also within the user's `no_sync`: for an ascent that all ranks share."""
-        wrapper = self._data_parallel
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        if wrapper is None or not gradients:
+        if self.wrapper is None or not gradients:
             return
         shown = [real(dense(gradient)) for gradient in gradients]
         together = torch.cat([tensor.flatten() for tensor in shown])
-        torch.distributed.all_reduce(together, group=wrapper.process_group)
-        together /= torch.distributed.get_world_size(wrapper.process_group)
+        torch.distributed.all_reduce(together, group=self.wrapper.process_group)
+        together /= torch.distributed.get_world_size(self.wrapper.process_group)
         parts = torch.split(together, [tensor.numel() for tensor in shown])
         for gradient, tensor, part in zip(gradients, shown, parts, strict=True):
             mean = part.view_as(tensor)
             real(gradient).copy_(mean.to_sparse(gradient.sparse_dim()) if gradient.is_sparse else mean)
 
-    def _on_this_rank(self, local: bool) -> AbstractContextManager[Any]:
-        wrapper = self._data_parallel
-        return wrapper.no_sync() if local and wrapper is not None else nullcontext()
+    def on_this_rank(self) -> AbstractContextManager[Any]:
+        """Gradients that are back-propagated inside stay on their rank."""
+        return nullcontext() if self.wrapper is None else self.wrapper.no_sync()

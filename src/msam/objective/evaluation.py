@@ -1,4 +1,4 @@
-"""Looking without touching: logits, features and coalitions in evaluation mode, without gradients.
+"""Evaluation mode: logits, features and coalitions, without gradients; nothing is changed.
 
     logits = objective.coalition_logits(inputs, masks, "zero-input")     # [coalitions, batch, classes]
 
@@ -15,35 +15,46 @@ import torch
 from torch import Tensor
 
 from msam.coalition import Absent, absent_features, absent_inputs, mixed
-from msam.model_state import evaluation, replayed, unrecorded
-from msam.objective.forward import Forward, Pass
-from msam.presence import absent_masks, completed, zero_absent_rows
+from msam.model_state import device_of, evaluation, random_state, set_random_state, unrecorded
+from msam.objective.passes import Pass, Passes
+from msam.presence import absent_masks, completed, is_mask
 from msam.types import Features, Inputs
 
 _ROWS = 8192
 """Rows of stacked coalitions that one fusion call takes at most; bounds memory, not results."""
 
 
-class Evaluation(Forward):
-    """What a model says in evaluation mode; it and the random stream are the same afterwards."""
+class Evaluation:
+    """What a model computes in evaluation mode; it and the random stream are the same afterwards.
+
+    Args:
+        passes: how passes are made.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        self.passes, self.view, self.runtime = passes, passes.view, passes.runtime
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode, no gradients: model and random stream are the same afterwards."""
-        present = self._random_state()
-        with torch.no_grad(), evaluation(self.bare), unrecorded(self.bare), replayed(present), self._context():
-            yield
+        bare = self.view.bare
+        present = random_state([device_of(bare)])
+        try:
+            with torch.no_grad(), unrecorded(bare, in_evaluation=True), self.runtime.context():
+                yield
+        finally:
+            set_random_state(present)
 
     def logits(self, inputs: Inputs) -> Tensor:
         """The model's output in evaluation mode, `[batch, classes]`."""
         with self.evaluating():
-            self._count_forward()
-            return self._call(self.bare, zero_absent_rows(inputs))
+            self.passes.count_forward()
+            return self.runtime.call(self.view.bare, self.passes.prepared(inputs))
 
     def features(self, inputs: Inputs) -> dict[str, Tensor]:
         """Encoder outputs in evaluation mode, `[batch, ...]` each."""
         with self.evaluating():
-            return self._encoded(zero_absent_rows(inputs))
+            return self._encoded(self.passes.prepared(inputs))
 
     def coalition_logits(
         self,
@@ -64,66 +75,79 @@ class Evaluation(Forward):
             features: encoder outputs to use instead of encoding, `[batch, ...]` each.
             generator: for `absent="shuffle"`.
         """
-        inputs, names = zero_absent_rows(inputs), self.modalities(inputs)
+        inputs = self.passes.prepared(inputs)
         with self.evaluating():
-            if not self.can_fuse:
-                return self._masked_logits({name: inputs[name] for name in names}, inputs, masks, absent, generator)
+            if not self.view.can_fuse:
+                seen = {name: inputs[name] for name in self.view.modalities(inputs)}
+                return self.masked_logits(seen, inputs, masks, absent, generator)
             present = features or self._encoded(inputs)
-            replacements = absent_features(absent, present, partial(self._encode_zeros, inputs), generator)
-            present = completed(present, replacements, inputs)
-            if "additive_fusion" in self.capabilities:
-                self.counts.fusions += 2
-                return self._summed_logits(present, replacements, masks)
-            self.counts.fusions += len(masks)
-            rows = torch.split(masks.to(self.device), max(1, _ROWS // len(next(iter(present.values())))))
-            return torch.cat([self._fuse_stacked(present, replacements, some) for some in rows])
+            if absent == "zero-input":
+                encoders = self.view.encoders.items()
+                replacements = {name: encoder(torch.zeros_like(inputs[name][:1])) for name, encoder in encoders}
+            else:
+                replacements = absent_features(absent, present, partial(self.encode_zeros, inputs), generator)
+            if any(map(is_mask, inputs)):
+                present = completed(present, replacements, inputs)
+            if "additive_fusion" in self.view.capabilities:
+                return self.summed_logits(present, replacements, masks)
+            rows = torch.split(masks.to(self.view.device), max(1, _ROWS // len(next(iter(present.values())))))
+            return torch.cat([self.fuse_stacked(present, replacements, some) for some in rows])
 
     def parts(self, live: Pass) -> Tensor:
         """Each modality's additive part of a pass's logits, without gradients, `[modalities, batch, classes]`."""
-        self.counts.fusions += 1
-        with torch.no_grad(), self._context():
-            parts = self.bare.partial(live.features)
-            return torch.stack([parts[name] for name in self.encoders])
+        self.runtime.counts.fusions += 1
+        with torch.no_grad(), self.runtime.context():
+            parts = self.view.bare.partial(live.features)
+            return torch.stack([parts[name] for name in self.view.encoders])
 
-    def _encoded(self, inputs: Inputs) -> dict[str, Tensor]:
-        self.counts.encoder_forwards.update(self.encoders.keys())
-        return self._encode(inputs)
-
-    def _absent_features(
+    def absent_features(
         self, inputs: Inputs, present: Features, absent: Absent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
+        """What each modality's feature is when it is absent, without gradient."""
         with self.evaluating() if absent == "zero-input" else torch.no_grad():
-            return absent_features(absent, present, partial(self._encode_zeros, inputs), generator)
+            return absent_features(absent, present, partial(self.encode_zeros, inputs), generator)
 
-    def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
+    def encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
         """What a modality's encoder makes of an all-zero input, in evaluation mode, `[1, ...]`."""
-        with evaluation(self.encoders[name]):
-            feature: Tensor = self.encoders[name](torch.zeros_like(inputs[name][:1]))
+        with evaluation(self.view.encoders[name]):
+            feature: Tensor = self.view.encoders[name](torch.zeros_like(inputs[name][:1]))
             return feature
 
-    def _summed_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
+    def summed_logits(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
         """Additive fusion in closed form: `z_S = sum_m A_m + sum_{m in S} (P_m - A_m)`, one small matrix product."""
-        batch = len(next(iter(present.values())))
-        parts, without = (self.bare.partial(features) for features in (present, expand_rows(absent, batch)))
-        parts, without = (torch.stack([each[name] for name in self.encoders]) for each in (parts, without))
+        self.runtime.counts.fusions += 2
+        names, partial_logits = self.view.encoders, self.view.bare.partial
+        with_all, with_none = (
+            partial_logits(present),
+            partial_logits(expand_rows(absent, len(next(iter(present.values()))))),
+        )
+        parts = torch.stack(list(map(with_all.__getitem__, names)))
+        without = torch.stack(list(map(with_none.__getitem__, names)))
         chosen = masks.to(parts.device, parts.dtype)
         return without.sum(0) + torch.einsum("sm,mbc->sbc", chosen, parts - without)
 
-    def _fuse_stacked(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
-        logits: Tensor = self.bare.fuse(mixed(present, absent, masks))
+    def fuse_stacked(self, present: Features, absent: Features, masks: Tensor) -> Tensor:
+        """Several coalitions in one call of the fusion, `[coalitions, batch, classes]`."""
+        self.runtime.counts.fusions += len(masks)
+        logits: Tensor = self.view.bare.fuse(mixed(present, absent, masks))
         return logits.reshape(len(masks), -1, *logits.shape[1:])
 
-    def _masked_logits(
+    def masked_logits(
         self, seen: Inputs, inputs: Inputs, masks: Tensor, absent: Absent, generator: torch.Generator | None
     ) -> Tensor:
+        """One run of the model for each coalition, with absent inputs replaced, `[coalitions, batch, classes]`."""
         replacements = absent_inputs(absent, seen, generator)
         seen, logits = completed(seen, replacements, inputs), []
         for mask in masks.tolist():
             chosen = {m: seen[m] if present else replacements[m] for m, present in zip(seen, mask, strict=True)}
-            said = absent_masks((m for m, present in zip(seen, mask, strict=True) if not present), inputs)
-            self._count_forward()
-            logits.append(self._call(self.bare, {**inputs, **chosen, **said}))
+            without = absent_masks((m for m, present in zip(seen, mask, strict=True) if not present), inputs)
+            self.passes.count_forward()
+            logits.append(self.runtime.call(self.view.bare, {**inputs, **chosen, **without}))
         return torch.stack(logits)
+
+    def _encoded(self, inputs: Inputs) -> dict[str, Tensor]:
+        self.runtime.counts.encoder_forwards.update(self.view.encoders.keys())
+        return self.passes.encode(inputs)
 
 
 def expand_rows(features: Features, batch: int) -> dict[str, Tensor]:

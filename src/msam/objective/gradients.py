@@ -1,72 +1,35 @@
-"""Training passes: a loss's gradient into `.grad`, whole or in parts, at these weights or again at others.
+"""Gradients of losses that a method builds itself, as often as needed, and one addition to `.grad`.
 
-step = objective.accumulate_gradient(inputs, target)                          # one forward, one backward
-live = objective.forward(inputs, target)                          # the same in parts:
-found = objective.compute_gradients(live.loss, objective.parameters())    # weight -> gradient, as often as needed,
-objective.add_gradients(found)                                          # then once into .grad
+live = objective.forward(inputs, target)
+shared = objective.compute_gradients(live.loss, objective.parameters())      # weight -> gradient
+objective.add_gradients({weight: 0.5 * g for weight, g in shared.items()})
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from math import log
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from msam.blocks import dense
-from msam.model_state import only, replayed, unrecorded
-from msam.objective.evaluation import Evaluation
-from msam.objective.forward import Pass
-from msam.types import Gradients, Inputs
+from msam.objective.passes import Passes
+from msam.objective.wrappers import keeping_buffers
+from msam.types import Gradients
 
 
-class TrainingGradients(Evaluation):
-    """Back-propagation as the user would do it: with their scaling, in their context, shared between their ranks."""
+class LossGradients:
+    """Gradients as mappings, in the loss's own units.
 
-    def accumulate_gradient(
-        self,
-        inputs: Inputs,
-        target: Tensor,
-        weight: float | Tensor = 1.0,
-        *,
-        local: bool = False,
-        observed: bool = True,
-    ) -> Pass:
-        """Adds `weight` times the loss's gradient to `.grad`: one forward, one backward.
+    Args:
+        passes: how passes are made.
+    """
 
-        Args:
-            inputs: modality -> `[batch, ...]`.
-            target: `[batch, ...]`.
-            weight: of the gradient; the returned loss is the plain one.
-            local: in data-parallel training, leave this gradient on its own rank.
-            observed: note features and random states on the way, which takes two hooks an encoder.
-        """
-        with self._on_this_rank(local):
-            step = self._pass(inputs, target, observed)
-            self.backpropagate(_weighted(step.loss, weight))
-        return step.detached()
-
-    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
-        """One forward pass with its graph, for a method that builds losses of its own from logits and features.
-
-        It is to be followed by `backpropagate`, or by any number of `compute_gradients` and one `add_gradients`.
-        Nothing is written before either, so a criterion that raises in between leaves no trace.
-
-        Args:
-            inputs: modality -> `[batch, ...]`.
-            target: `[batch, ...]`.
-            local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
-        """
-        with self._on_this_rank(local), self._keeping_buffers():
-            return self._pass(inputs, target)
-
-    def backpropagate(self, loss: Tensor) -> None:
-        """Adds a loss's gradient to `.grad`, as the user would: with their scaling, in one shared reduction."""
-        self._count_backward(name for name, encoder in self.encoders.items() if _trains(encoder))
-        self._backward(loss)
+    def __init__(self, passes: Passes) -> None:
+        self.passes, self.view, self.runtime = passes, passes.view, passes.runtime
+        self._sparse: dict[Tensor, int] = {}  # weights whose gradients are sparse, and in how many dimensions
 
     def compute_gradients(self, loss: Tensor, weights: Iterable[Tensor], *, create_graph: bool = False) -> Gradients:
         """Gradients of a loss, of this rank, in the loss's own units; weights that it does not reach are left out.
@@ -84,14 +47,14 @@ class TrainingGradients(Evaluation):
         weights, scale = list(weights), self.scale()
         if not weights:
             return {}
-        with self._keeping_buffers():
-            found: Sequence[Tensor | None] = torch.autograd.grad(
+        with keeping_buffers(self.view.is_compiled):
+            slopes: Sequence[Tensor | None] = torch.autograd.grad(
                 loss * scale, weights, retain_graph=True, create_graph=create_graph, allow_unused=True
             )
-        given = [(weight, g) for weight, g in zip(weights, found, strict=True) if g is not None]
+        given = [(weight, g) for weight, g in zip(weights, slopes, strict=True) if g is not None]
         self._sparse |= {weight: g.sparse_dim() for weight, g in given if g.is_sparse}
         reached = {weight: dense(g) / scale if isinstance(scale, Tensor) else dense(g) for weight, g in given}
-        self._count_gradients(reached)
+        self.runtime.count_gradients(reached)
         return reached
 
     def add_gradients(self, gradients: Gradients) -> None:
@@ -100,93 +63,29 @@ class TrainingGradients(Evaluation):
         Args:
             gradients: of the loss in its own units; one call a `forward`, with all of them.
         """
-        found = [g.to_sparse(self._sparse[w]) if w in self._sparse else g for w, g in gradients.items()]
-        if found:
-            self._backward(_Deposit.apply(found, *gradients))  # type: ignore[no-untyped-call]
+        values = [g.to_sparse(self._sparse[w]) if w in self._sparse else g for w, g in gradients.items()]
+        if values:
+            self.runtime.backward(_Deposit.apply(values, *gradients))  # type: ignore[no-untyped-call]
 
     def scale(self) -> Tensor | float:
         """What the user's `backward` multiplies gradients by, measured on a loss of one; the float 1 if nothing."""
-        if self._backward is Tensor.backward:
+        if self.runtime.backward is Tensor.backward:
             return 1.0
-        one = torch.ones((), device=self.device, requires_grad=True)
-        with self._on_this_rank(True):
-            self._backward(one.clone())
+        one = torch.ones((), device=self.view.device, requires_grad=True)
+        with self.passes.distributed.on_this_rank():
+            self.runtime.backward(one.clone())
         return 1.0 if one.grad is None else one.grad
 
-    def second_pass(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
-        """A pass like `first` at other weights: same random draws, no trace in running statistics; ranks share it."""
-        with replayed(first.start), unrecorded(self.bare):
-            return self.accumulate_gradient(inputs, target, weight, observed=False)
+    def unit(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What one cross-entropy is in units of the criterion: its value for equal logits over `log(classes)`.
 
-    def second_pass_of_encoder(
-        self,
-        modality: str,
-        block: Sequence[Tensor],
-        first: Pass,
-        inputs: Inputs,
-        target: Tensor,
-        weight: float | Tensor,
-    ) -> Pass:
-        """Like `second_pass`, but gradients flow into `block` only, and stay on this rank.
-
-        Where the model allows it, only the encoder of `modality` and the fusion are run; the other features are those
-        of the first pass, dropout masks included, so the gradients are identical to those of a full pass.
+        1 for cross-entropy, 1/4 for a quarter of it; 1 where the criterion gives no scale (a single output, a loss that
+        vanishes). For methods that compare or add a loss to a number without a unit.
         """
-        with only(block, among=self.parameters()), unrecorded(self.bare):
-            if not (self.separable and first.features):
-                with replayed(first.start):
-                    return self.accumulate_gradient(inputs, target, weight, local=True, observed=False)
-            second = self._forward_encoder_like(modality, first, inputs, target)
-            with self._on_this_rank(True):
-                self.backpropagate(_weighted(second.loss, weight))
-        return second.detached()
-
-    def forward_encoder_like(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
-        """A forward pass like `first` at other weights of one encoder, which alone is run where the model allows it.
-
-        Same random draws, no trace in running statistics; for `compute_gradients` with respect to that encoder.
-        """
-        with unrecorded(self.bare):
-            if self.separable and first.features:
-                return self._forward_encoder_like(modality, first, inputs, target)
-        return self.forward_like(first, inputs, target)
-
-    def forward_like(self, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
-        """A forward pass like `first` at other weights, or on a part of its samples, on this rank.
-
-        For `compute_gradients`. Same random state, no trace in running statistics.
-        """
-        with replayed(first.start), unrecorded(self.bare):
-            return self.forward(inputs, target, local=True)
-
-    def _forward_encoder_like(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
-        self.counts.encoder_forwards[modality] += 1
-        self.counts.fusions += 1
-        others = {name: feature.detach() for name, feature in first.features.items()}
-        with self._context():
-            with replayed(first.before[modality]):
-                feature = self.encoders[modality](inputs[modality])
-            with replayed(first.between):
-                logits = self.bare.fuse({**others, modality: feature})
-            return replace(first, loss=self.loss(logits, target), logits=logits, features={**others, modality: feature})
-
-    @contextmanager
-    def _keeping_buffers(self) -> Iterator[None]:
-        """What is compiled inside can be differentiated more than once: it gives no buffers away to its first time.
-
-        Compiled code is looked up by keys that do not tell the two kinds apart, so that nothing is looked up either.
-        """
-        if not self._compiled:
-            yield
-            return
-        import torch._functorch.config as tracing
-        import torch._inductor.config as generation
-
-        with (
-            tracing.patch(donated_buffer=False, enable_autograd_cache=False),
-            generation.patch(fx_graph_cache=False),
-        ):
-            yield
+        even = torch.zeros_like(logits, dtype=torch.promote_types(logits.dtype, torch.float32))
+        loss = self.passes.loss(even, target).detach()
+        entropy = log(logits.shape[1]) if logits.dim() > 1 else 0.0
+        return loss / entropy if entropy and loss.isfinite() and loss > 0 else torch.ones_like(loss)
 
 
 class _Deposit(torch.autograd.Function):
@@ -200,11 +99,3 @@ class _Deposit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         return (None, *torch._foreach_mul(ctx.gradients, slope))
-
-
-def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:
-    return loss * (weight.to(loss) if isinstance(weight, Tensor) else weight)
-
-
-def _trains(module: nn.Module) -> bool:
-    return any(weight.requires_grad for weight in module.parameters())

@@ -1,6 +1,6 @@
 """What a model shows: its modalities, their encoders and parameters, how it is wrapped. Nothing is run here.
 
-    view = View(model, F.cross_entropy)
+    view = ModelView(model, F.cross_entropy)
     view.modalities(inputs), view.parameters("audio"), view.capabilities
 
 Ownership of parameters goes by module, never by name.
@@ -8,7 +8,7 @@ Ownership of parameters goes by module, never by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from msam.model_state import parameters
+from msam.model_state import device_of, parameters, trainable
+from msam.objective.wrappers import compiled, fabric_inner, unwrapped
 from msam.presence import SUFFIX
 from msam.types import Criterion, Inputs
 
-_PARALLEL = (DistributedDataParallel, nn.DataParallel)
 
-
-class View:
+class ModelView:
     """A model, looked through its wrappers.
 
     Args:
@@ -31,6 +30,14 @@ class View:
         criterion: (logits, target) -> scalar loss; may be a module with parameters of its own.
         encoders: modality -> module, for a model that has no attribute `encoders`.
         parallel: what shares the model's gradients between ranks, if it does not wrap the model itself.
+
+    Attributes:
+        bare: the module inside all wrappers.
+        entry: the module whose call is a training pass: the model, or what Fabric's outermost wrapper holds, which in
+            mixed precision lets nobody but itself differentiate.
+        is_compiled: whether `torch.compile` is among the wrappers.
+        can_fuse: whether the model has encoders and fuses their features by `fuse`.
+        joins: whether a pass must return the features itself, because hooks on encoders would break a compiled graph.
     """
 
     def __init__(
@@ -41,12 +48,16 @@ class View:
         parallel: DistributedDataParallel | None = None,
     ) -> None:
         self.model = model
-        self.wrappers = list(_wrappers(model))
+        self.wrappers = unwrapped(model)
         self.bare: Any = self.wrappers[-1]
+        self.entry = self.wrappers[1] if fabric_inner(model) is not None else model
         self.criterion = criterion
         self.encoders = _mapping(encoders or getattr(self.bare, "encoders", None) or {})
-        found = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
-        self._data_parallel = parallel or next(found, None)
+        wrapping = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
+        self.parallel = parallel or next(wrapping, None)
+        self.is_compiled = compiled(self.wrappers) is not None
+        self.can_fuse = bool(self.encoders) and callable(getattr(self.bare, "fuse", None))
+        self.joins = self.can_fuse and self.is_compiled and self.parallel is None
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -60,15 +71,10 @@ class View:
         }
         return frozenset(name for name, present in shown.items() if present)
 
-    @property
-    def can_fuse(self) -> bool:
-        """Whether the model has encoders and fuses their features by `fuse`."""
-        return bool(self.encoders) and callable(getattr(self.bare, "fuse", None))
-
     @cached_property
     def separable(self) -> bool:
         """Whether one encoder can be re-run alone: features fuse again, weights are not shared, nothing is compiled."""
-        return self.can_fuse and self._separate and not self._joins
+        return self.can_fuse and self._separate and not self.joins
 
     @property
     def _separate(self) -> bool:
@@ -85,7 +91,7 @@ class View:
         """
         if not isinstance(inputs, Mapping):
             raise TypeError(f"Inputs must map modality to tensor, found {type(inputs).__name__}; name each modality.")
-        tensors = (name for name, found in inputs.items() if isinstance(found, Tensor) and not name.endswith(SUFFIX))
+        tensors = (name for name, value in inputs.items() if isinstance(value, Tensor) and not name.endswith(SUFFIX))
         names = tuple(self.encoders or tensors)
         missing = [name for name in names if name not in inputs]
         if missing:
@@ -97,40 +103,25 @@ class View:
 
         With `head`, those of the encoder and of its modality's part of the fusion.
         """
-        modules = [self.bare, *([self.criterion] if isinstance(self.criterion, nn.Module) else [])]
-        if modality is not None and not (head and len(self.encoders) == 1):
-            modules = [self.encoders[modality], *([self.bare.heads[modality]] if head else [])]
-        weights = dict.fromkeys(weight for module in modules for weight in parameters(module))
-        return [weight for weight in weights if weight.requires_grad]
+        if modality is None or (head and len(self.encoders) == 1):
+            return trainable(self.bare, self.criterion)
+        return trainable(self.encoders[modality], *([self.bare.heads[modality]] if head else []))
 
-    def _fusion_parameters(self) -> list[Tensor]:
-        owned = {id(weight) for encoder in self.encoders.values() for weight in parameters(encoder)}
-        return [weight for weight in self.parameters() if id(weight) not in owned]
+    def fusion_parameters(self) -> list[Tensor]:
+        """Trainable parameters that belong to no encoder."""
+        owned = set(parameters(*self.encoders.values()))
+        return [weight for weight in self.parameters() if weight not in owned]
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are (the CPU for a model without any)."""
-        return next((weight.device for weight in self.bare.parameters()), torch.device("cpu"))
-
-    @property
-    def _joins(self) -> bool:
-        """Whether a pass must return the features itself, because hooks on encoders would break a compiled graph."""
-        return self.can_fuse and self._compiled and self._data_parallel is None
-
-    @property
-    def _compiled(self) -> bool:
-        return any(hasattr(wrapper, "_orig_mod") for wrapper in self.wrappers)
-
-    @property
-    def _shell(self) -> Any:
-        """Fabric's outermost wrapper, if there is one: in mixed precision it lets nobody but itself differentiate."""
-        return self.model if "_forward_module" in self.model._modules else None
+        return device_of(self.bare)
 
     @cached_property
-    def _capturable(self) -> dict[str, nn.Module]:
+    def observable(self) -> dict[str, nn.Module]:
         """Encoders whose outputs one hook each can tell apart."""
         distinct = len({id(encoder) for encoder in self.encoders.values()}) == len(self.encoders)
-        return self.encoders if distinct and (self.can_fuse or not self._compiled) else {}
+        return self.encoders if distinct and (self.can_fuse or not self.is_compiled) else {}
 
 
 def _mapping(encoders: Any) -> dict[str, nn.Module]:
@@ -139,12 +130,3 @@ def _mapping(encoders: Any) -> dict[str, nn.Module]:
             f"A model's `encoders` must map modality to module, found {type(encoders).__name__}; pass encoders={{...}}."
         )
     return dict(encoders)
-
-
-def _wrappers(model: nn.Module) -> Iterator[nn.Module]:
-    """The model and what it wraps, outermost first."""
-    yield model
-    attributes = ["_orig_mod", "_forward_module", *(["module"] if isinstance(model, _PARALLEL) else [])]
-    inner = next((model._modules[name] for name in attributes if name in model._modules), None)
-    if inner is not None:
-        yield from _wrappers(inner)

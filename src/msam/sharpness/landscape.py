@@ -121,7 +121,7 @@ class Landscape:
         """
         self.spent = self.spent.plus(Cost(gradients=1))
         with self._moved(step):
-            return self._sum(lambda loss: self.objective.gradient(loss, self.weights))
+            return self._sum(lambda loss: self.objective.curvature.gradient(loss, self.weights))
 
     def curvature(self, vector: Tensor) -> Tensor:
         """`H v`, `[size]`: the Hessian at the weights as they are, times a vector.
@@ -131,7 +131,7 @@ class Landscape:
         """
         self.spent = self.spent.plus(Cost(products=1))
         along = self.split(vector)
-        product = self._sum(lambda loss: self.objective.hessian_product(loss, self.weights, along))
+        product = self._sum(lambda loss: self.objective.curvature.hessian_product(loss, self.weights, along))
         if not torch.isfinite(product).all():
             raise ValueError("The Hessian is not finite here: the loss has no second derivative at these weights.")
         return product
@@ -198,7 +198,7 @@ class Landscape:
     def _over_batches(self, weights: Sequence[Tensor], read: Callable[[Tensor], R]) -> Iterator[tuple[float, R]]:
         for index, (inputs, target) in enumerate(self.batches):
             options = (self.coalition, self.absent, self.seed * 1_000_003 + index)
-            with self.objective.loss_at(inputs, target, weights, *options) as loss:
+            with self.objective.curvature.loss_at(inputs, target, weights, *options) as loss:
                 found = read(loss)
             yield len(target) / self.samples, found
 

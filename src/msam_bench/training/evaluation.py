@@ -70,7 +70,7 @@ class Measures:
         if masks is None:
             masks = lattice(len(names)) if len(names) <= _EXACT else extremes(len(names))
         counter = CoalitionAccuracy(names, masks, self._worth(split))
-        with objective.uncounted():
+        with objective.runtime.uncounted():
             for inputs, target in self._strided(split, 0, 1):
                 counter.update(objective.coalition_logits(inputs, masks, "zero-input"), target)
         return counter.compute()

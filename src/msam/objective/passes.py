@@ -1,0 +1,204 @@
+"""One training pass: forward, loss and backward, the only place where a training step calls the model.
+
+    step = passes.accumulate_gradient(inputs, target)                   # one forward, one backward, into .grad
+    second = passes.accumulate_gradient(inputs, target, like=step)      # at other weights: same draws, no trace
+
+What is kept of a pass makes it repeatable. Passes are counted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import attrgetter
+
+from torch import Tensor
+
+from msam.model_state import Capture, RandomState, device_of, random_state, unrecorded
+from msam.objective.distributed import Distributed
+from msam.objective.model_view import ModelView
+from msam.objective.runtime import Runtime
+from msam.objective.wrappers import compile_alike, compiled, keeping_buffers
+from msam.presence import is_mask, zero_absent_rows
+from msam.types import Features, Inputs, Note, Outcome
+
+_trained = attrgetter("requires_grad")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One training pass: with its graph as `Objective.forward` makes it, detached once it has been back-propagated.
+
+    Args:
+        loss: the unweighted loss, 0-d.
+        logits: `[batch, classes]`.
+        features: encoder outputs `[batch, ...]`, empty if they were not to be, or could not be observed (shared or
+            uncalled encoders).
+        start: random state before the forward pass.
+        before: random state before each encoder.
+        between: random state between the encoders and the fusion.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    features: Features
+    start: RandomState
+    before: Mapping[str, RandomState]
+    between: RandomState
+
+    def rows(self, rows: slice) -> Pass:
+        """The same for some of its samples; the loss stays that of all."""
+        features = {name: feature[rows] for name, feature in self.features.items()}
+        return replace(self, logits=self.logits[rows], features=features)
+
+    def detached(self) -> Pass:
+        """The same without its graph."""
+        features = {name: feature.detach() for name, feature in self.features.items()} if self.features else {}
+        return replace(self, loss=self.loss.detach(), logits=self.logits.detach(), features=features)
+
+    def outcome(self, **record: Note) -> Outcome:
+        """This pass as the outcome of a method."""
+        return Outcome(self.loss.detach(), self.logits.detach(), record)
+
+
+class Passes:
+    """Training passes of the whole model.
+
+    Args:
+        view: the model and criterion.
+        runtime: how the user runs them.
+        distributed: the ranks that share gradients.
+    """
+
+    def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
+        self.view, self.runtime, self.distributed = view, runtime, distributed
+
+    def accumulate_gradient(
+        self,
+        inputs: Inputs,
+        target: Tensor,
+        weight: float | Tensor = 1.0,
+        *,
+        local: bool = False,
+        observed: bool = True,
+        like: Pass | None = None,
+    ) -> Pass:
+        """Adds `weight` times the loss's gradient to `.grad`: one forward, one backward.
+
+        Args:
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            weight: of the gradient; the returned loss is the plain one.
+            local: in data-parallel training, leave this gradient on its own rank.
+            observed: note features and random states on the way, which takes two hooks an encoder.
+            like: an earlier pass whose random draws are repeated, with no trace in running statistics.
+        """
+        quiet = nullcontext() if like is None else unrecorded(self.view.bare, replay=like.start)
+        with quiet, self.distributed.on_this_rank() if local and self.distributed.active else nullcontext():
+            step = self.run(inputs, target, observed and like is None, like)
+            self.backpropagate(step.loss * (weight.to(step.loss) if isinstance(weight, Tensor) else weight))
+        return step.detached()
+
+    def run(self, inputs: Inputs, target: Tensor, observed: bool = True, like: Pass | None = None) -> Pass:
+        """One forward pass with its graph; one like an earlier pass starts from the same random state."""
+        inputs = self.prepared(inputs)
+        start = random_state([device_of(self.view.bare)]) if like is None else like.start
+        self.count_forward()
+        watched = self.view.observable if observed or self.view.is_compiled else {}  # a graph is compiled with hooks
+        capture = Capture({} if self._joint else watched, start)
+        with self.runtime.context(), capture if watched else nullcontext():
+            if self._joint is None:
+                logits = self.runtime.call(self.view.entry, inputs)
+            else:
+                logits, capture.outputs = self._joint(inputs)
+        with self.runtime.context():
+            loss = self.loss(logits, target)
+        complete = len(capture.outputs) == len(self.view.encoders) > 0  # each encoder was called once, as a module
+        features = {**dict.fromkeys(self.view.encoders), **capture.outputs} if complete else {}  # in canonical order
+        return Pass(loss, logits, features, start, capture.states, capture.end)
+
+    def prepared(self, inputs: Inputs) -> Inputs:
+        """Inputs as passes take them: every modality is there, and rows of samples that lack one hold zeros.
+
+        Raises:
+            TypeError: if the inputs are no mapping.
+            ValueError: if a modality is missing from the inputs.
+        """
+        if not isinstance(inputs, Mapping) or not inputs.keys() >= self.view.encoders.keys():
+            self.view.modalities(inputs)
+        return zero_absent_rows(inputs) if any(map(is_mask, inputs)) else inputs
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The criterion's value, 0-d.
+
+        Raises:
+            TypeError: if the model's output or the criterion's is not a tensor.
+            ValueError: if the model's output has another batch size than the target, or the loss is not a scalar.
+        """
+        if not isinstance(logits, Tensor):
+            raise TypeError(
+                f"The model must return a tensor of logits, found {type(logits).__name__}; "
+                "pass call=lambda model, inputs: ... to pick it out."
+            )
+        if logits.dim() == 0 or len(logits) != len(target):
+            raise ValueError(
+                f"The model must return logits [batch={len(target)}, ...], found shape {list(logits.shape)}; "
+                "check the fusion or pass call=lambda model, inputs: ..."
+            )
+        loss = self.view.criterion(logits, target)
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"The criterion must return a scalar tensor, found {type(loss).__name__}.")
+        if loss.dim() != 0:
+            raise ValueError(
+                f"The criterion must return a scalar mean, found shape {list(loss.shape)}; reduce it first."
+            )
+        return loss
+
+    def backpropagate(self, loss: Tensor) -> None:
+        """Adds a loss's gradient to `.grad`, as the user would: with their scaling, in one shared reduction."""
+        counts = self.runtime.counts
+        counts.backwards += 1
+        for name, encoder in self.view.encoders.items():
+            if any(map(_trained, encoder.parameters())):
+                counts.encoder_backwards[name] += 1
+        self.runtime.backward(loss)
+
+    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
+        """One forward pass with its graph, for a method that builds losses of its own from logits and features.
+
+        It is to be followed by `backpropagate`, or by any number of `compute_gradients` and one `add_gradients`.
+        Nothing is written before either, so a criterion that raises in between leaves no trace.
+
+        Args:
+            inputs: modality -> `[batch, ...]`.
+            target: `[batch, ...]`.
+            local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
+        """
+        with self.distributed.on_this_rank() if local else nullcontext(), keeping_buffers(self.view.is_compiled):
+            return self.run(inputs, target)
+
+    def count_forward(self) -> None:
+        """Counts a forward pass of the whole model."""
+        counts = self.runtime.counts
+        counts.forwards += 1
+        counts.fusions += 1
+        counts.encoder_forwards.update(self.view.encoders.keys())
+
+    def encode(self, inputs: Inputs) -> dict[str, Tensor]:
+        """What every encoder makes of its input, not counted."""
+        return {name: encoder(inputs[name]) for name, encoder in self.view.encoders.items()}
+
+    @cached_property
+    def _joint(self) -> Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]] | None:
+        """For a compiled model that can fuse: one compiled graph that also returns the features."""
+        wrapper = compiled(self.view.wrappers) if self.view.joins else None
+        if wrapper is None:
+            return None
+
+        def joint(inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+            features = self.encode(inputs)
+            return self.view.bare.fuse(features), features
+
+        return compile_alike(wrapper, joint)

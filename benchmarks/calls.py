@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -64,7 +65,7 @@ def main() -> None:
     print(f"{'method':14} calls files changes")
     for name, make in METHODS.items():
         files = [file for file, _ in calls(make())]
-        changes = sum(one != other for one, other in zip(files, files[1:], strict=False))
+        changes = sum(one != other for one, other in pairwise(files))
         print(f"{name:14} {len(files):5} {len(set(files)):5} {changes:7}")
 
 

@@ -284,9 +284,10 @@ class Shapley(nn.Module):
         if self.value == "loss":
             losses = torch.stack([objective.loss(each, target) for each in logits]).to(_PRECISION[logits.device.type])
             return (losses[-1] - losses[:-1]).expand(2, -1)
-        value = VALUES[self.value] if isinstance(self.value, str) else self.value
-        worth = _one_each(value(logits, target), logits)
-        return torch.stack([worth, log_likelihood(logits, target) if value is accuracy else worth])
+        if not isinstance(self.value, str):
+            return torch.stack([_one_each(self.value(logits, target), logits)] * 2)
+        worth = VALUES[self.value](logits, target)
+        return torch.stack([worth, log_likelihood(logits, target) if self.value == "accuracy" else worth])
 
     def get_extra_state(self) -> dict[str, Any]:
         """Call counter, running values and dominant modality, for `state_dict`."""

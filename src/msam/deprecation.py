@@ -12,6 +12,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from operator import attrgetter
 from types import ModuleType
@@ -70,20 +71,19 @@ class Renamed:
         return self._current(instance)
 
 
-class FormerModules:
+class FormerModules(MetaPathFinder, Loader):
     """Finds modules under the names that they had before."""
 
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """A spec for a former name, else None."""
-        return ModuleSpec(name, FormerModules) if name in MODULES else None
+        return ModuleSpec(name, self) if name in MODULES else None
 
-    @staticmethod
-    def create_module(spec: ModuleSpec) -> None:
+    def create_module(self, spec: ModuleSpec) -> None:
         """Leaves the module itself to the import system."""
 
-    @staticmethod
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(self, module: ModuleType) -> None:
         """Fills a former module with what is in the present one."""
         new = MODULES[module.__name__]
         warn(module.__name__, new)
@@ -94,5 +94,5 @@ class FormerModules:
 
 def install() -> None:
     """Lets former module names be imported; once."""
-    if FormerModules not in sys.meta_path:
-        sys.meta_path.append(FormerModules)  # type: ignore[arg-type]  # a class with the methods of a finder
+    if not any(isinstance(finder, FormerModules) for finder in sys.meta_path):
+        sys.meta_path.append(FormerModules())

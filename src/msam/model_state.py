@@ -9,7 +9,7 @@ Every `with` puts back exactly what it found, bit for bit, also when the body ra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
@@ -105,7 +105,7 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
     writing, flags = [], {}
     for module in modules(model):
         flags[module] = module.training
-        if module._buffers and (module.training and not in_evaluation or not isinstance(module, _NORMALISATIONS)):
+        if module._buffers and ((module.training and not in_evaluation) or not isinstance(module, _NORMALISATIONS)):
             writing.append(module)
     buffers = _SavedBuffers(writing) if writing else None
     present = None if replay is None else random_state(replay)
@@ -276,7 +276,7 @@ class Capture:
         end: random state when the last of them had returned.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], devices: Sequence[torch.device]) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], devices: Collection[torch.device]) -> None:
         self.devices = devices
         self.outputs: dict[str, Tensor] = {}
         self.states: dict[str, RandomState] = {}

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam.model_state import (
-    StashedGradients,
     Capture,
+    StashedGradients,
     evaluation,
-    requires_grad_only,
     perturbed,
     random_state,
     replayed,
+    requires_grad_only,
     scale_gradients,
     seeded_state,
     unrecorded,

@@ -108,8 +108,7 @@ class MSAM(Method):
             contributions: Contributions = self.attribution(objective, inputs, target, step.first.features)
             if self.dominant != "dynamic":
                 contributions = replace(contributions, index=self._controlled(contributions))
-            share = contributions.shares[contributions.index]
-            weight = share if self.weight == "share" else self.weight
+            share, weight = self._share(step, contributions)
             sharpness = step.rise(_SECOND_PASS[self.scope](self, step, contributions, weight))
         return step.first.outcome(contributions=contributions, share=share, sharpness=sharpness)
 
@@ -128,6 +127,11 @@ class MSAM(Method):
         design = self.attribution.design(step.objective, len(contributions.modalities))
         part = Part(design.masks, design.weights[int(contributions.index)], self.attribution.absent)
         return step.second_pass_of_part(part, self._ascend, 1.0 if self.weight == "share" else self.weight)
+
+    def _share(self, step: TwoPass, contributions: Contributions) -> tuple[Tensor, float | Tensor]:
+        """The dominant modality's weight v_d, and the perturbed gradient's."""
+        share = contributions.shares[contributions.index]
+        return share, share if self.weight == "share" else self.weight
 
     def _ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
         return (

@@ -115,8 +115,9 @@ class Passes:
                 logits, capture.outputs = self._joint(inputs)
         with self.runtime.context():
             loss = self.loss(logits, target)
-        complete = len(capture.outputs) == len(self.view.encoders) > 0  # each encoder was called once, as a module
-        features = {**dict.fromkeys(self.view.encoders), **capture.outputs} if complete else {}  # in canonical order
+        names, outputs = self.view.encoders, capture.outputs
+        complete = len(outputs) == len(names)  # each encoder was called once, as a module
+        features = dict(zip(names, map(outputs.__getitem__, names), strict=True)) if complete else {}
         return Pass(loss, logits, features, start, capture.states, capture.end)
 
     def prepared(self, inputs: Inputs) -> Inputs:

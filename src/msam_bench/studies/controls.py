@@ -6,7 +6,6 @@ msam compare --methods msam,msam-mean-share,msam-shuffled-share,msam-gradient-sh
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,9 +30,10 @@ class MeanShare(MSAM):
         super().__init__(rho, attribution=attribution)
         self._shares: list[float] = []
 
-    def _share(self, contributions: Contributions) -> float | Tensor:
-        self._shares.append(float(contributions.shares[contributions.index]))
-        return sum(self._shares) / len(self._shares)
+    def _share(self, step: TwoPass, contributions: Contributions) -> tuple[Tensor, float | Tensor]:
+        share, _ = super()._share(step, contributions)
+        self._shares.append(float(share))
+        return share, sum(self._shares) / len(self._shares)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The batch counter and the shares so far, for `state_dict`."""
@@ -51,9 +51,9 @@ class ShuffledShare(MeanShare):
     A difference between M-SAM and this control is a difference that the weight makes by fitting its own batch.
     """
 
-    def _share(self, contributions: Contributions) -> float | Tensor:
-        super()._share(contributions)
-        return random.Random(len(self._shares)).choice(self._shares)
+    def _share(self, step: TwoPass, contributions: Contributions) -> tuple[Tensor, float | Tensor]:
+        share, _ = super()._share(step, contributions)
+        return share, random.Random(len(self._shares)).choice(self._shares)
 
 
 class GradientShare(MSAM):
@@ -70,11 +70,10 @@ class GradientShare(MSAM):
         super().__init__(rho, attribution=attribution)
         self.needs = self.needs | {"encoders"}
 
-    def _contributions(self, step: TwoPass) -> Contributions:
-        """The Shapley values with these shares beside them."""
-        found = super()._contributions(step)
-        gradients = {name: step.gradients(step.objective.parameters(name)) for name in found.modalities}
-        return replace(found, shares=shares(gradient_norms(gradients)))
+    def _share(self, step: TwoPass, contributions: Contributions) -> tuple[Tensor, float | Tensor]:
+        gradients = {name: step.gradients(step.objective.parameters(name)) for name in contributions.modalities}
+        share = shares(gradient_norms(gradients))[contributions.index]
+        return share, share
 
 
 def gradient_norms(gradients: dict[str, list[Tensor]]) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from msam.blocks import dense
+from msam.deprecation import Renamed
 from msam.objective.passes import Passes
 from msam.objective.wrappers import keeping_buffers
 from msam.types import Gradients
@@ -56,6 +57,8 @@ class LossGradients:
         reached = {weight: dense(g) / scale if isinstance(scale, Tensor) else dense(g) for weight, g in given}
         self.runtime.count_gradients(reached)
         return reached
+
+    __call__ = Renamed("compute_gradients")
 
     def add_gradients(self, gradients: Gradients) -> None:
         """Adds gradients to `.grad` as if they had been back-propagated: scaled, shared and sparse, alike.

@@ -17,11 +17,13 @@ from math import comb
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from msam.coalition import ABSENT, Absent, lattice
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Contributions, Features, Inputs, Value
+from msam.validation import one_of
 
 Normalize = Literal["clamp", "raw", "softmax"]
 Estimator = Literal["auto", "exact", "antithetic"]
@@ -176,7 +178,7 @@ def leader(values: Tensor, soft: Tensor, previous: Tensor | None) -> Tensor:
 # ---- the attribution ------------------------------------------------------------------------------------------------
 
 
-class Shapley(nn.Module):
+class Shapley(Remembering):
     """Shapley values of the modalities (M-SAM, arXiv 2510.24919, Appendix B; Shapley 1953).
 
     The paper's Eq. 17 drops the empty coalition and then does not sum to the whole, as its Eq. 18 says it does; this is
@@ -201,6 +203,8 @@ class Shapley(nn.Module):
         ValueError: if an argument is out of its range.
     """
 
+    remembers = ("calls", "mean", "previous")
+
     def __init__(
         self,
         value: Literal["accuracy", "probability", "r2", "loss"] | Value = "accuracy",
@@ -215,10 +219,10 @@ class Shapley(nn.Module):
     ) -> None:
         super().__init__()
         if not callable(value):
-            _one_of("value", value, [*VALUES, "loss"])
-        _one_of("absent", absent, ABSENT)
-        _one_of("normalize", normalize, NORMALIZATIONS)
-        _one_of("estimator", estimator, get_args(Estimator))
+            one_of("value", value, [*VALUES, "loss"])
+        one_of("absent", absent, ABSENT)
+        one_of("normalize", normalize, NORMALIZATIONS)
+        one_of("estimator", estimator, get_args(Estimator))
         if every < 1 or pairs < 1 or not 0 <= momentum < 1:
             raise ValueError(
                 f"Shapley expects every >= 1, pairs >= 1 and 0 <= momentum < 1, found {every=}, {pairs=}, {momentum=}."
@@ -289,20 +293,7 @@ class Shapley(nn.Module):
         worth = VALUES[self.value](logits, target)
         return torch.stack([worth, log_likelihood(logits, target) if self.value == "accuracy" else worth])
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Call counter, running values and dominant modality, for `state_dict`."""
-        return {"calls": self._calls, "mean": self._mean, "previous": self._previous}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._calls, self._mean, self._previous = state["calls"], state["mean"], state["previous"]
-
 
 def shapley(objective: Objective, inputs: Inputs, target: Tensor, **options: Any) -> Contributions:
     """Contributions on one batch, all in evaluation mode; `options` are those of `Shapley`."""
     return Shapley(**options)(objective, inputs, target)  # type: ignore[no-any-return]
-
-
-def _one_of(name: str, found: object, expected: Sequence[object] | dict[str, Any]) -> None:
-    if found not in expected:
-        raise ValueError(f"Shapley expects {name} to be one of {list(expected)}, found {found!r}.")

@@ -34,10 +34,10 @@ def average_over(objective: Objective, batches: Batches, measure: Callable[[Inpu
     Raises:
         ValueError: if the set has no batch.
     """
-    found = [(measure(inputs, target), len(target)) for inputs, target in moved(objective, batches)]
-    samples = sum(count for _, count in found)
+    measured = [(measure(inputs, target), len(target)) for inputs, target in moved(objective, batches)]
+    samples = sum(count for _, count in measured)
     if not samples:
         raise ValueError("Expected a set with at least one sample to learn from, found none; pass a DataLoader.")
-    mean = sum(value.detach() * (count / samples) for value, count in found)
+    mean = sum(value.detach() * (count / samples) for value, count in measured)
     assert isinstance(mean, Tensor)
     return objective.average(mean, samples)

@@ -21,8 +21,8 @@ Memory = Mapping[str, Tensor]
 
 def recall(objective: Objective, memory: Memory, weights: Sequence[Tensor]) -> list[Tensor]:
     """What is remembered of each weight, where the weight is; zeros where nothing is."""
-    found = [memory.get(name) for name in _names(objective, weights)]
-    return [torch.zeros_like(w) if kept is None else kept.to(w) for w, kept in zip(weights, found, strict=True)]
+    known = [memory.get(name) for name in _names(objective, weights)]
+    return [torch.zeros_like(w) if kept is None else kept.to(w) for w, kept in zip(weights, known, strict=True)]
 
 
 def remember(

@@ -58,8 +58,8 @@ def absent_masks(modalities: Iterable[str], inputs: Inputs) -> dict[str, Tensor]
 def _masks(inputs: Inputs) -> dict[str, Tensor]:
     """Modality -> which samples have it, for those that some may lack."""
     keys = [key for key in inputs if is_mask(key)] if isinstance(inputs, Mapping) else []
-    found = {key.removesuffix(SUFFIX): inputs[key] for key in keys}
-    for name, mask in found.items():
+    masks = {key.removesuffix(SUFFIX): inputs[key] for key in keys}
+    for name, mask in masks.items():
         if name not in inputs:
             raise ValueError(f"Expected the modality {name!r} beside {name + SUFFIX!r}, found {list(inputs)}; add it.")
         if mask.dtype != torch.bool or mask.shape != inputs[name].shape[:1]:
@@ -67,7 +67,7 @@ def _masks(inputs: Inputs) -> dict[str, Tensor]:
                 f"{name + SUFFIX!r} must be one boolean a sample, [{len(inputs[name])}], found {mask.dtype} "
                 f"{list(mask.shape)}; say True where the sample has the modality."
             )
-    return found
+    return masks
 
 
 def _chosen(mask: Tensor, value: Tensor, otherwise: Tensor | None) -> Tensor:

@@ -780,7 +780,7 @@ def frozen(model: FusionModel) -> FusionModel:
     [
         ({"block": "smell"}, r"blocks of this model are \[None, 'audio', 'image', 'fusion'\], found 'smell'"),
         ({"block": "image"}, "no trainable parameter in the block 'image'"),
-        ({"absent": "silence"}, "absent to be one of"),
+        ({"absent": "silence"}, "absent must be one of"),
         ({"batches": []}, "at least one batch"),
     ],
 )

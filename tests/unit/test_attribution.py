@@ -831,10 +831,10 @@ def test_shapley_inside_an_autocast_does_not_cut_later_passes_off_the_weights() 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"value": "acuracy"}, r"value to be one of \['accuracy', 'probability', 'r2', 'loss'\], found 'acuracy'"),
-        ({"absent": "zeros"}, "absent to be one of .*'zero-input'.* found 'zeros'"),
-        ({"normalize": "abs"}, "normalize to be one of .*'clamp'.* found 'abs'"),
-        ({"estimator": "kernel"}, "estimator to be one of .*'antithetic'.* found 'kernel'"),
+        ({"value": "acuracy"}, r"value must be one of \['accuracy', 'probability', 'r2', 'loss'\], found 'acuracy'"),
+        ({"absent": "zeros"}, "absent must be one of .*'zero-input'.* found 'zeros'"),
+        ({"normalize": "abs"}, "normalize must be one of .*'clamp'.* found 'abs'"),
+        ({"estimator": "kernel"}, "estimator must be one of .*'antithetic'.* found 'kernel'"),
         ({"every": 0}, "every >= 1.*every=0"),
         ({"pairs": 0}, "pairs >= 1.*pairs=0"),
         ({"momentum": 1.0}, "momentum < 1.*momentum=1.0"),

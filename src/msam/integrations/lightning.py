@@ -81,8 +81,8 @@ class ByMethod(LightningModule):
         self.monitor = monitor
         self._bind = partial(method.on, model, criterion, encoders=encoders, call=call)
         self._bind()
-        own = [*method.named_parameters(prefix="method"), *method.named_buffers(prefix="method")]
-        self._ddp_params_and_buffers_to_ignore = [name for name, _ in own]  # the method shares its own gradients
+        ignored = [*method.named_parameters(prefix="method"), *method.named_buffers(prefix="method")]
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in ignored]  # the method shares its own gradients
         self._bound: tuple[object, Backward] | None = None
         self._seen: list[Outcome] = []
 
@@ -226,10 +226,10 @@ class MethodModule(ByMethod):
         """Loss and accuracy of the method's predictions."""
         inputs, target = self.unpack(batch)
         logits = self.predict(inputs)
-        found = {"valid/loss": self.criterion(logits, target)}
+        metrics = {"valid/loss": self.criterion(logits, target)}
         if target.dim() == 1 and not target.is_floating_point():
-            found["valid/accuracy"] = (logits.argmax(-1) == target).float().mean()
-        self.log_dict(found, batch_size=len(target), sync_dist=True)
+            metrics["valid/accuracy"] = (logits.argmax(-1) == target).float().mean()
+        self.log_dict(metrics, batch_size=len(target), sync_dist=True)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Logits of a batch."""

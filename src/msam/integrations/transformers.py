@@ -92,9 +92,9 @@ class MethodMixin(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The Trainer's optimizer, with the method's own parameters as its last group."""
         optimizer = super().create_optimizer(model)
-        own, known = list(self.method.parameters()), {id(p) for g in optimizer.param_groups for p in g["params"]}
-        if own and id(own[0]) not in known:
-            optimizer.add_param_group({"params": own})
+        parameters, known = list(self.method.parameters()), {id(p) for g in optimizer.param_groups for p in g["params"]}
+        if parameters and id(parameters[0]) not in known:
+            optimizer.add_param_group({"params": parameters})
         return optimizer
 
     def train(
@@ -147,8 +147,8 @@ class MethodMixin(Trainer):
                 "use msam.integrations.lightning.",
             ),
         ]
-        for found, sentence in wrong:
-            if found:
+        for broken, sentence in wrong:
+            if broken:
                 raise ValueError(sentence)
 
 
@@ -173,5 +173,5 @@ class _Following(TrainerCallback):
 
 def _logits(called: Any, inputs: Inputs) -> Tensor:
     """How an objective calls a keyword model, which returns logits alone, first of a tuple, or by name."""
-    found = called(**inputs)
-    return found if isinstance(found, Tensor) else found["logits"] if isinstance(found, Mapping) else found[0]
+    output = called(**inputs)
+    return output if isinstance(output, Tensor) else output["logits"] if isinstance(output, Mapping) else output[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import isfinite, sqrt
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +10,11 @@ from torch import Tensor
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
 from msam.perturbation import TwoPass, first_pass, sam_perturbation
+from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome
 
 
-class AESAM(Method):
+class AESAM(Remembering, Method):
     """Adaptive policy to employ SAM (Jiang et al. 2023, arXiv 2304.14647).
 
     The squared norm of a batch's gradient tells how sharp the place is. With its running mean and variance:
@@ -48,6 +48,8 @@ class AESAM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("epoch", "mean", "variance")
 
     def __init__(
         self, rho: float = 0.05, first: float = 1.0, last: float = -1.0, epochs: int = 100, decay: float = 0.9
@@ -93,11 +95,3 @@ class AESAM(Method):
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Moves the threshold."""
         self._epoch += 1
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Epoch, mean and variance, for `state_dict`."""
-        return {"epoch": self._epoch, "mean": self._mean, "variance": self._variance}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._epoch, self._mean, self._variance = state["epoch"], state["mean"], state["variance"]

@@ -15,9 +15,9 @@ every rank and in every checkpoint, and cost no trial pass through the model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -25,8 +25,9 @@ from torch.nn.parallel import DistributedDataParallel
 from msam.heads import Heads
 from msam.objective import Objective
 from msam.types import Batches, Criterion, Inputs, Outcome
+from msam.validation import class_indices, in_range, one_of
 
-Choice = TypeVar("Choice")
+__all__ = ["Backward", "Method", "class_indices", "in_range", "one_of"]
 
 
 class Method(nn.Module, ABC):
@@ -156,42 +157,6 @@ _NAMES = {
 }
 
 _SETS = {"train": "the training set", "valid": "a held-out set"}
-
-
-def in_range(name: str, value: float, low: float, high: float = float("inf")) -> float:
-    """The value, if it lies in [low, high].
-
-    Raises:
-        ValueError: if it does not, or is not a number.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        above = "" if high == float("inf") else f" and at most {high:g}"
-        raise ValueError(f"{name} must be a number of at least {low:g}{above}, found {value!r}.")
-    return value
-
-
-def one_of(name: str, value: Choice, among: Sequence[Choice]) -> Choice:
-    """The value, if it is one of those.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    if value not in among:
-        raise ValueError(f"{name} must be one of {list(among)}, found {value!r}.")
-    return value
-
-
-def class_indices(method: Method, logits: Tensor, target: Tensor) -> None:
-    """Refuses targets that do not name the class of each sample.
-
-    Raises:
-        ValueError: if a target is something else.
-    """
-    if target.dim() != 1 or target.is_floating_point() or logits.dim() != 2:
-        raise ValueError(
-            f"{type(method).__name__} asks how probable the true class is: it needs class indices [batch] and logits "
-            f"[batch, classes], found {target.dtype} {list(target.shape)} and logits {list(logits.shape)}."
-        )
 
 
 def _words(needs: list[str]) -> str:

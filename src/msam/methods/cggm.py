@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,11 @@ from msam.attribution import accuracy
 from msam.heads import Heads
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective, Pass
+from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Outcome
 
 
-class CGGM(Method):
+class CGGM(Remembering, Method):
     """Classifier-Guided Gradient Modulation (Guo et al. 2024, arXiv 2411.01409).
 
     A linear classifier on each encoder's output, from which no gradient returns to the encoder, with accuracy `e_m` on
@@ -62,6 +63,8 @@ class CGGM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    remembers = ("accuracies", "late")
+
     def __init__(
         self,
         widths: Mapping[str, int],
@@ -106,8 +109,8 @@ class CGGM(Method):
         for modality, factor in zip(logits, self.rho * balance, strict=True):
             block = [each for each in objective.parameters(modality) if each in gradients]
             gradients |= {each: gradients[each] * factor.to(each) for each in block}
-        own = objective.compute_gradients(torch.stack(list(losses.values())).sum(), self.heads.parameters())
-        objective.add_gradients(gradients | own)
+        of_heads = objective.compute_gradients(torch.stack(list(losses.values())).sum(), self.heads.parameters())
+        objective.add_gradients(gradients | of_heads)
         return live.outcome(**{f"balance/{m}": value for m, value in zip(logits, balance, strict=True)})
 
     def gains(self, accuracies: Tensor) -> Tensor:
@@ -160,14 +163,6 @@ class CGGM(Method):
             f"CGGM with faithful='code' needs a linear head {list(shape)} of {modality!r} in the fusion, found none; "
             "use faithful='paper'."
         )
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Accuracies of the last batch and its late direction, for `state_dict`."""
-        return {"accuracies": self._accuracies, "late": dict(self._late)}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._accuracies, self._late = state["accuracies"], dict(state["late"])
 
 
 def _flat(slope: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class CML(Method):
+class CML(Remembering, Method):
     """Calibrating Multimodal Learning (Ma et al. 2023, arXiv 2306.01265).
 
     The modalities are taken away one after the other in a random order, `S_1` all of them, `S_2`, ..., `S_M` one. With
@@ -43,6 +44,8 @@ class CML(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("batches",)
 
     needs = frozenset({"encoders", "fuse"})
 
@@ -84,11 +87,3 @@ class CML(Method):
             counts = right[:-1] | ~right[1:]
             return ((smaller - larger).clamp(min=0) * counts).mean(-1).sum()
         return (smaller - larger).clamp(min=0).mean(-1).sum()
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The batch counter, for `state_dict`."""
-        return {"batches": self._batches}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batches = state["batches"]

@@ -12,12 +12,13 @@ from msam.batches import average_over
 from msam.heads import Heads
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome
 
 FUSED = "fused"
 
 
-class GBlending(Method):
+class GBlending(Remembering, Method):
     """Gradient-Blending (Wang, Tran and Feiszli 2020, arXiv 1905.12681).
 
     With `l_0` the fused loss and `l_m` that of a linear classifier on encoder m, one loss is trained:
@@ -51,6 +52,8 @@ class GBlending(Method):
     Raises:
         ValueError: if an argument is out of its range, or weights are given to what the model does not have.
     """
+
+    remembers = ("weights", "epoch", "before")
 
     needs = frozenset({"separate_encoders"})
 
@@ -121,11 +124,3 @@ class GBlending(Method):
             return torch.stack([objective.loss(each, target).detach() for each in logits])
 
         return measure
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Weights, epoch and the losses measured last, for `state_dict`."""
-        return {"weights": self._weights, "epoch": self._epoch, "before": self._before}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._weights, self._epoch, self._before = list(state["weights"]), state["epoch"], state["before"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -13,10 +11,11 @@ from msam.methods.base import Method, in_range
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
 from msam.perturbation import ball, sam_perturbation
+from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Outcome
 
 
-class LookSAM(Method):
+class LookSAM(Remembering, Method):
     """LookSAM (Liu et al. 2022, arXiv 2203.02714, Algorithm 1).
 
     What SAM's gradient adds to the plain one turns slowly, so it is found on one batch in k only:
@@ -45,6 +44,8 @@ class LookSAM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("batches", "sideways")
 
     def __init__(self, rho: float = 0.05, every: int = 5, alpha: float = 0.7) -> None:
         super().__init__()
@@ -84,14 +85,6 @@ class LookSAM(Method):
         length = torch.nn.utils.get_total_norm(list(gradients.values()))
         steps = ball(sideways, 1.0)
         return {w: g + self.alpha * length.to(g) * step for (w, g), step in zip(gradients.items(), steps, strict=True)}
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """The batch counter and the remembered part, for `state_dict`."""
-        return {"batches": self._batches, "sideways": dict(self._sideways)}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batches, self._sideways = state["batches"], dict(state["sideways"])
 
 
 def orthogonal(gradients: list[Tensor], to: list[Tensor]) -> list[Tensor]:

@@ -14,12 +14,13 @@ from msam.attribution import Shapley
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
 from msam.perturbation import Perturbation, TwoPass, asam_perturbation, first_pass, sam_perturbation
+from msam.remembering import Remembering
 from msam.types import Contributions, Inputs, Outcome
 
 Scope = Literal["loss", "encoder", "encoder+head", "shapley"]
 
 
-class MSAM(Method):
+class MSAM(Remembering, Method):
     """Modality-Aware Sharpness-Aware Minimization (arXiv 2510.24919, Algorithm 1).
 
     For each batch, with Shapley weights `v` that sum to one and `d` the modality with the largest Shapley value:
@@ -67,6 +68,8 @@ class MSAM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("batches",)
 
     def __init__(
         self,
@@ -148,14 +151,6 @@ class MSAM(Method):
         if self.dominant != "random":
             index = contributions.modalities.index(one_of("dominant", self.dominant, contributions.modalities))
         return torch.as_tensor(index, device=contributions.shapley.device)
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The batch counter, for `state_dict`."""
-        return {"batches": self._batches}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batches = state["batches"]
 
 
 _SECOND_PASS: dict[str, Callable[[MSAM, TwoPass, Contributions, float | Tensor], Pass]] = {

@@ -10,10 +10,11 @@ from torch import Tensor
 from msam.attribution import probability
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective, Pass
+from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome
 
 
-class OGM(Method):
+class OGM(Remembering, Method):
     """The leading encoder's gradient is shrunk (Peng et al. 2022, arXiv 2203.15332).
 
     With `z_m` the additive part of the logits that comes from modality m (bias shared equally) and `s_m` the mean
@@ -46,6 +47,8 @@ class OGM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("epoch", "batches")
 
     needs = frozenset({"separate_encoders", "additive_fusion"})
 
@@ -115,14 +118,6 @@ class OGM(Method):
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Moves on in the window of epochs."""
         self._epoch += 1
-
-    def get_extra_state(self) -> dict[str, int]:
-        """Epoch and batch counters, for `state_dict`."""
-        return {"epoch": self._epoch, "batches": self._batches}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._epoch, self._batches = state["epoch"], state["batches"]
 
 
 class OGMGE(OGM):

@@ -10,10 +10,11 @@ from torch import Tensor
 from msam.attribution import probability
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective, Pass
+from msam.remembering import Remembering
 from msam.types import Batches, Features, Inputs, Outcome
 
 
-class OPM(Method):
+class OPM(Remembering, Method):
     """On-the-fly Prediction Modulation (Wei et al. 2024, arXiv 2410.11582; TPAMI), as in the authors' code.
 
     With `z_m` modality m's part of the logits (`W_m h_m` and its share of the bias):
@@ -47,6 +48,8 @@ class OPM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("epoch", "batches")
 
     needs = frozenset({"separate_encoders", "additive_fusion"})
 
@@ -107,22 +110,14 @@ class OPM(Method):
         """Moves on in the window of epochs."""
         self._epoch += 1
 
-    def get_extra_state(self) -> dict[str, int]:
-        """Epoch and batch counters, for `state_dict`."""
-        return {"epoch": self._epoch, "batches": self._batches}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._epoch, self._batches = state["epoch"], state["batches"]
-
 
 def dropped(features: Features, rates: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
     """Features of which each row is zero with its modality's rate, and all as much longer as is lost on average."""
     sizes = rates.new_tensor([feature[:1].numel() for feature in features.values()])
     scale = 1 / (1 - (sizes * rates).sum() / sizes.sum())
-    found = {}
+    scaled = {}
     for (name, feature), rate in zip(features.items(), rates, strict=True):
         draws = torch.rand(len(feature), generator=stream).to(rate)
         kept = (draws >= rate).to(feature) * scale.to(feature)
-        found[name] = feature * kept.view(-1, *[1] * (feature.dim() - 1))
-    return found
+        scaled[name] = feature * kept.view(-1, *[1] * (feature.dim() - 1))
+    return scaled

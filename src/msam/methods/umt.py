@@ -14,10 +14,11 @@ from msam.heads import Heads
 from msam.methods.base import Method, in_range
 from msam.model_state import evaluation, restore_state
 from msam.objective import Objective, Pass
+from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class UMT(Method):
+class UMT(Remembering, Method):
     """Uni-modal teachers (Du et al. 2021, arXiv 2106.11059): distillation of features.
 
         loss = l + scale sum_m mean((h_m - t_m(x_m))^2)
@@ -51,6 +52,8 @@ class UMT(Method):
     Raises:
         ValueError: if an argument is out of its range, or there are neither teachers nor sizes.
     """
+
+    remembers = ("epoch", "first", "learned")
 
     needs = frozenset({"separate_encoders"})
 
@@ -107,9 +110,9 @@ class UMT(Method):
         objective.counts.encoder_forwards[modality] += 1
         feature = live.features.get(modality)
         if feature is None or feature.shape != taught.shape:
-            found = "none, as it is not called once" if feature is None else list(feature.shape)
+            shape = "none, as it is not called once" if feature is None else list(feature.shape)
             raise ValueError(
-                f"UMT needs features of encoder {modality!r} like its teacher's, {list(taught.shape)}, found {found}."
+                f"UMT needs features of encoder {modality!r} like its teacher's, {list(taught.shape)}, found {shape}."
             )
         wide = torch.promote_types(feature.dtype, torch.float32)
         return F.mse_loss(feature.to(wide), taught.to(wide))
@@ -143,13 +146,9 @@ class UMT(Method):
                 restore_state(teacher.state_dict(), self._learned[name])
         return self._built if self._given is None else self._given
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Epoch, the model's first weights while teaching, and the teachers', for `state_dict`."""
-        return {"epoch": self._epoch, "first": dict(self._first), "learned": dict(self._learned)}
-
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continues where `get_extra_state` left off."""
-        self._epoch, self._first, self._learned = state["epoch"], dict(state["first"]), dict(state["learned"])
+        super().set_extra_state(state)
         self._built = {}
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from msam.sharpness.landscape import Landscape
-from msam.sharpness.record import Cost, Progress, Site, mean_and_error, positive, tell, whole
+from msam.sharpness.record import Cost, Progress, Site, mean_and_error, tell
+from msam.validation import positive, whole
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The Hessian's extreme eigenvalues: how sharply the loss curves in its sharpest directions.
 
-found = top_eigenvalues(landscape, count=3)
+    top = top_eigenvalues(landscape, count=3)
 found.values, found.residuals, found.converged
 """
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from msam.sharpness.krylov import BASIS, Krylov, room
 from msam.sharpness.landscape import Landscape
-from msam.sharpness.record import Cost, Progress, Site, one_of, positive, tell, whole
+from msam.sharpness.record import Cost, Progress, Site, tell
+from msam.validation import one_of, positive, whole
 
 Which = Literal["largest", "smallest", "magnitude"]
 
@@ -91,10 +92,10 @@ def top_eigenvalues(
     krylov = Krylov(landscape, landscape.noise(generator))
     chosen, within = _grown(krylov, count, which, (steps, kept), tolerance, generator, progress)
     values, residuals, mixture = (part[..., chosen] for part in krylov.ritz())
-    found = torch.stack([krylov.combined(column) for column in mixture.T]) if vectors else None
+    eigenvectors = torch.stack([krylov.combined(column) for column in mixture.T]) if vectors else None
     cost = landscape.spent.plus(before, -1)
     numbers = tuple(values.tolist()), tuple(residuals.tolist())
-    return Eigenvalues(*numbers, within, found, krylov.steps, loss, landscape.site, cost)
+    return Eigenvalues(*numbers, within, eigenvectors, krylov.steps, loss, landscape.site, cost)
 
 
 def _grown(

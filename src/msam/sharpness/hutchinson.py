@@ -15,7 +15,8 @@ from torch import Tensor
 
 from msam.sharpness.krylov import ROUNDING, orthogonal, room
 from msam.sharpness.landscape import Landscape
-from msam.sharpness.record import Cost, Progress, Site, mean_and_error, one_of, tell, whole
+from msam.sharpness.record import Cost, Progress, Site, mean_and_error, tell
+from msam.validation import one_of, whole
 
 Estimator = Literal["hutchinson", "hutch++"]
 
@@ -80,10 +81,10 @@ def trace(
         return product
 
     sketched = min(products // 3, kept) if estimator == "hutch++" else 0
-    found = _range(image, (landscape.signs(generator) for _ in range(sketched)))
-    inside = sum(float(q @ image(q)) for q in found)
-    if len(found) < landscape.size:
-        probes = (orthogonal(landscape.signs(generator), found) for _ in range(products - 2 * sketched))
+    sketch = _range(image, (landscape.signs(generator) for _ in range(sketched)))
+    inside = sum(float(q @ image(q)) for q in sketch)
+    if len(sketch) < landscape.size:
+        probes = (orthogonal(landscape.signs(generator), sketch) for _ in range(products - 2 * sketched))
         outside, error = mean_and_error([float(probe @ image(probe)) for probe in probes])
     else:
         outside, error = 0.0, 0.0
@@ -94,8 +95,8 @@ def _range(image: Callable[[Tensor], Tensor], probes: Iterable[Tensor]) -> list[
     """An orthonormal basis of the images of the probes."""
     basis: list[Tensor] = []
     for probe in probes:
-        found = image(probe)
-        rest = orthogonal(found, basis)
-        if float(rest.norm()) > ROUNDING * torch.finfo(rest.dtype).eps * float(found.norm()):
+        product = image(probe)
+        rest = orthogonal(product, basis)
+        if float(rest.norm()) > ROUNDING * torch.finfo(rest.dtype).eps * float(product.norm()):
             basis.append(rest.div_(rest.norm()))
     return basis

@@ -22,6 +22,7 @@ from msam.model_state import perturbed, replayed, seeded_state
 from msam.objective import Objective
 from msam.sharpness.record import Cost, Site
 from msam.types import Inputs
+from msam.validation import one_of
 
 FUSION = "fusion"
 """The block of all parameters that belong to no encoder."""
@@ -65,9 +66,7 @@ class Landscape:
         absent: Absent = "zero-input",
         seed: int = 0,
     ) -> None:
-        if absent not in ABSENT:
-            raise ValueError(f"Landscape expects absent to be one of {list(ABSENT)}, found {absent!r}.")
-        self.objective, self.absent, self.seed = objective, absent, seed
+        self.objective, self.absent, self.seed = objective, one_of("absent", absent, ABSENT), seed
         with replayed(seeded_state(seed, [objective.device])):
             self.batches = tuple(batches)
         self.samples = sum(len(target) for _, target in self.batches)
@@ -185,7 +184,7 @@ class Landscape:
         for inputs, target in self.batches:
             for start in range(0, len(target), size):
                 rows = slice(start, start + size)
-                some = {name: found[rows] if isinstance(found, Tensor) else found for name, found in inputs.items()}
+                some = {name: each[rows] if isinstance(each, Tensor) else each for name, each in inputs.items()}
                 part = copy.copy(self)
                 part.batches, part.samples, part.spent = ((some, target[rows]),), len(target[rows]), Cost()
                 yield part
@@ -199,8 +198,8 @@ class Landscape:
         for index, (inputs, target) in enumerate(self.batches):
             options = (self.coalition, self.absent, self.seed * 1_000_003 + index)
             with self.objective.curvature.loss_at(inputs, target, weights, *options) as loss:
-                found = read(loss)
-            yield len(target) / self.samples, found
+                value = read(loss)
+            yield len(target) / self.samples, value
 
     def _sum(self, read: Callable[[Tensor], list[Tensor]]) -> Tensor:
         total: Tensor | None = None
@@ -229,10 +228,10 @@ def _weights(objective: Objective, block: str | None) -> list[Tensor]:
     blocks = [None, *objective.encoders, *([FUSION] if objective.encoders else [])]
     if block not in blocks:
         raise ValueError(f"The blocks of this model are {blocks}, found {block!r}; encoders show more (FusionModel).")
-    found = objective.parameters(block) if block in (None, *objective.encoders) else _unowned(objective)
-    if not found:
+    weights = objective.parameters(block) if block in (None, *objective.encoders) else _unowned(objective)
+    if not weights:
         raise ValueError(f"There is no trainable parameter in the block {block!r}; choose another.")
-    return found
+    return weights
 
 
 def _unowned(objective: Objective) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """The Hessian's spectral density: how many directions curve how much.
 
-found = density(landscape)
-found.grid, found.values, found.mass                     # integrates to one
+    spectrum = density(landscape)
+    spectrum.grid, spectrum.values, spectrum.mass            # integrates to one
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from msam.sharpness.krylov import Krylov, room
 from msam.sharpness.landscape import Landscape
-from msam.sharpness.record import Cost, Progress, Site, mean_and_error, tell, whole
+from msam.sharpness.record import Cost, Progress, Site, mean_and_error, tell
+from msam.validation import whole
 
 
 @dataclass(frozen=True)
@@ -93,30 +94,30 @@ def density(
     if kept < 2:
         raise ValueError(f"density needs a basis of at least 2 vectors, found {basis!r}.")
     before, loss, generator = landscape.spent, landscape.base(), landscape.generator()
-    found = []
+    measures = []
     for number in range(probes):
         krylov = Krylov(landscape, landscape.noise(generator), window=kept)
         while krylov.steps < steps and not krylov.exhausted:
             krylov.grow()
             tell(progress, number * steps + krylov.steps, probes * steps)
         nodes, _, mixture = krylov.ritz()
-        found.append((nodes, mixture[0].square()))
-    mean, error = mean_and_error([landscape.size * float(nodes @ shares) for nodes, shares in found])
+        measures.append((nodes, mixture[0].square()))
+    mean, error = mean_and_error([landscape.size * float(nodes @ shares) for nodes, shares in measures])
     cost = landscape.spent.plus(before, -1)
-    return Density(*_smooth(found, width), mean, error, loss, landscape.site, cost)
+    return Density(*_smooth(measures, width), mean, error, loss, landscape.site, cost)
 
 
 def _smooth(
-    found: Sequence[tuple[Tensor, Tensor]], relative: float
+    measures: Sequence[tuple[Tensor, Tensor]], relative: float
 ) -> tuple[Tensor, Tensor, Tensor, float, Tensor, Tensor]:
     """Grid, density, its error, width, all nodes and their shares; ten points a width, six widths beyond the nodes."""
-    nodes, shares = (torch.cat(parts) for parts in zip(*found, strict=True))
+    nodes, shares = (torch.cat(parts) for parts in zip(*measures, strict=True))
     low, high = float(nodes.min()), float(nodes.max())
     extent = high - low or abs(high) or 1.0
     width = relative * extent
     grid = torch.linspace(low - 6 * width, high + 6 * width, math.ceil(10 * (high - low) / width) + 121).double()
-    each = torch.stack([_spread(grid, *one, width) for one in found])
-    return grid, each.mean(0), each.std(0) / math.sqrt(len(found)), width, nodes, shares / len(found)
+    each = torch.stack([_spread(grid, *one, width) for one in measures])
+    return grid, each.mean(0), each.std(0) / math.sqrt(len(measures)), width, nodes, shares / len(measures)
 
 
 def _spread(grid: Tensor, nodes: Tensor, shares: Tensor, width: float) -> Tensor:

@@ -70,48 +70,16 @@ def mean_and_error(values: Sequence[float], weights: Sequence[float] | None = No
         values: the draws.
         weights: how much each counts, equal if None.
     """
-    found = torch.tensor(values, dtype=torch.float64)
-    shares = torch.ones_like(found) if weights is None else torch.tensor(weights, dtype=torch.float64)
+    draws = torch.tensor(values, dtype=torch.float64)
+    shares = torch.ones_like(draws) if weights is None else torch.tensor(weights, dtype=torch.float64)
     shares = shares / shares.sum()
-    mean = shares @ found
-    spread = shares.square() @ (found - mean).square()
+    mean = shares @ draws
+    spread = shares.square() @ (draws - mean).square()
     count = len(values)
     return mean.item(), math.sqrt(spread.item() * count / (count - 1)) if count > 1 else math.nan
-
-
-def positive(**arguments: float) -> None:
-    """Refuses arguments that are not finite numbers above zero.
-
-    Raises:
-        ValueError: naming the first that is not.
-    """
-    for name, value in arguments.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a number above 0, found {value!r}.")
-
-
-def whole(**arguments: int) -> None:
-    """Refuses arguments that are not whole numbers above zero.
-
-    Raises:
-        ValueError: naming the first that is not.
-    """
-    for name, value in arguments.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}.")
 
 
 def tell(progress: Progress, done: int, total: int) -> None:
     """Calls `progress`, if there is one."""
     if progress is not None:
         progress(done, total)
-
-
-def one_of(name: str, found: str, expected: Sequence[str]) -> None:
-    """Refuses what is not among the expected.
-
-    Raises:
-        ValueError: naming them.
-    """
-    if found not in expected:
-        raise ValueError(f"{name} must be one of {list(expected)}, found {found!r}.")

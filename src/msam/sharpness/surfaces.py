@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from msam.sharpness.landscape import Landscape
-from msam.sharpness.record import Cost, Progress, Site, one_of, tell, whole
+from msam.sharpness.record import Cost, Progress, Site, tell
+from msam.validation import one_of, whole
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,8 @@ def surface(
         raise ValueError(f"The plane has {plane.directions.shape[1]} dimensions, the block {landscape.size}.")
     before, loss = landscape.spent, landscape.base()
     axes = tuple(torch.linspace(low, high, points, dtype=torch.float64) for low, high in ranges)
-    found = _heights(landscape, plane, list(product(*(axis.tolist() for axis in axes))), progress)
-    losses = torch.tensor(found, dtype=torch.float64).reshape([points] * count)
+    heights = _heights(landscape, plane, list(product(*(axis.tolist() for axis in axes))), progress)
+    losses = torch.tensor(heights, dtype=torch.float64).reshape([points] * count)
     losses = torch.where(losses.isfinite(), losses, torch.nan)
     holes, cost = int(losses.isnan().sum()), landscape.spent.plus(before, -1)
     return Surface(axes, losses, holes, loss, plane.labels, plane.path, landscape.site, cost)
@@ -168,12 +169,12 @@ def surface(
 
 def _heights(landscape: Landscape, plane: Plane, grid: Sequence[tuple[float, ...]], progress: Progress) -> list[float]:
     offset = None if plane.origin is None else plane.origin - landscape.position()
-    found = []
+    heights = []
     for coordinates in grid:
         step = plane.directions.new_tensor(coordinates) @ plane.directions
-        found.append(landscape.loss(step if offset is None else step.add_(offset)))
-        tell(progress, len(found), len(grid))
-    return found
+        heights.append(landscape.loss(step if offset is None else step.add_(offset)))
+        tell(progress, len(heights), len(grid))
+    return heights
 
 
 def _scaled(landscape: Landscape, noise: Tensor, normalize: str) -> Tensor:
@@ -183,8 +184,8 @@ def _scaled(landscape: Landscape, noise: Tensor, normalize: str) -> Tensor:
             parts.append(torch.zeros_like(direction).flatten())
             continue
         rows = (len(weight), -1) if normalize == "filter" else (1, -1)
-        own, drawn = weight.detach().reshape(rows), direction.reshape(rows)
-        parts.append((drawn * (own.norm(dim=1, keepdim=True) / drawn.norm(dim=1, keepdim=True))).flatten())
+        rows_of_weight, drawn = weight.detach().reshape(rows), direction.reshape(rows)
+        parts.append((drawn * (rows_of_weight.norm(dim=1, keepdim=True) / drawn.norm(dim=1, keepdim=True))).flatten())
     return torch.cat(parts)
 
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from msam import Method, Objective, Outcome, Shapley
 from msam.perturbation import first_pass, sam_perturbation
+from msam.remembering import Remembering
 from msam.types import Inputs
 
 
-class Decaying(Method):
+class Decaying(Remembering, Method):
     """Descent with `rho_t = rho / sqrt(t)`, t counting batches, that notes the squared norm of each gradient.
 
     `u = v g(theta + epsilon) + (1 - v) g(theta)`, v a number or the Shapley share of the dominant modality.
@@ -24,6 +25,8 @@ class Decaying(Method):
         rho: radius of the first step.
         weight: "share", or a number: 0 is joint training, 1 is SAM.
     """
+
+    remembers = ("batches",)
 
     needs = frozenset({"encoders"})
 
@@ -45,11 +48,3 @@ class Decaying(Method):
             rho = self.rho / sqrt(self._batches)
             step.second_pass(lambda _, gradients: sam_perturbation(gradients, rho), weight)
         return step.first.outcome(squared_gradient=squared)
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The batch counter, for `state_dict`."""
-        return {"batches": self._batches}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batches = state["batches"]

@@ -1,7 +1,7 @@
 """The Hessian's spectral density: how many directions curve how much.
 
-    spectrum = density(landscape)
-    spectrum.grid, spectrum.values, spectrum.mass            # integrates to one
+spectrum = density(landscape)
+spectrum.grid, spectrum.values, spectrum.mass            # integrates to one
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Hessian's extreme eigenvalues: how sharply the loss curves in its sharpest directions.
 
-    top = top_eigenvalues(landscape, count=3)
-    top.values, top.residuals, top.converged
+top = top_eigenvalues(landscape, count=3)
+top.values, top.residuals, top.converged
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, log
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,14 @@ from torch import Tensor
 from msam.attribution import exact
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Outcome
 
 IGNORED = -100
 """What torch's losses leave out unless they are told another number."""
 
 
-class AGM(Method):
+class AGM(Remembering, Method):
     """Adaptive Gradient Modulation (Li et al. 2023, arXiv 2308.07686).
 
     A modality's output is its Shapley part of the logits, an absent modality being an all-zero input and the empty
@@ -63,6 +64,8 @@ class AGM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("batches", "means")
 
     def __init__(
         self,
@@ -125,14 +128,6 @@ class AGM(Method):
         norm = torch.nn.utils.get_total_norm(list(gradients.values()))
         factor = torch.where(largest > clip, (clip / norm).clamp(max=1), 1.0)
         return dict(zip(gradients, torch._foreach_mul(list(gradients.values()), factor), strict=True))
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Running means and how many batches they hold, for `state_dict`."""
-        return {"batches": self._batches, "means": self._means}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batches, self._means = state["batches"], state["means"]
 
 
 def _head_weights(objective: Objective) -> list[Tensor]:

@@ -11,10 +11,11 @@ from msam.methods.base import Method, in_range
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
 from msam.perturbation import sam_perturbation
+from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class ESAM(Method):
+class ESAM(Remembering, Method):
     """Efficient SAM (Du et al. 2022, arXiv 2110.03141).
 
     Stochastic weight perturbation: each tensor of weights is perturbed with probability beta, and by 1/beta as much;
@@ -54,6 +55,8 @@ class ESAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    remembers = ("batches",)
+
     def __init__(self, rho: float = 0.05, beta: float = 0.6, gamma: float = 0.5, seed: int = 0) -> None:
         super().__init__()
         self.rho = in_range("rho", rho, 0)
@@ -74,8 +77,8 @@ class ESAM(Method):
             picked = target if rows is None else target[rows]
             with objective.runtime.on_part(len(picked) / len(target)):
                 second = objective.second.forward_like(live.detached(), some, picked)
-                found = objective.compute_gradients(second.loss, objective.parameters())
-        objective.add_gradients(found)
+                perturbed_gradients = objective.compute_gradients(second.loss, objective.parameters())
+        objective.add_gradients(perturbed_gradients)
         plain = live.loss if rows is None else objective.loss(live.logits[rows], target[rows])
         return live.outcome(sharpness=second.loss.detach() - plain.detach())
 
@@ -93,14 +96,6 @@ class ESAM(Method):
             up = objective.second.forward_like(first, inputs, target)
             rises = _by_row(objective, up.logits, target) - _by_row(objective, first.logits, target)
         return rises.nan_to_num(-torch.inf).topk(count).indices.sort().values  # a row that is ignored has no loss
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The batch counter, for `state_dict`."""
-        return {"batches": self._batches}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batches = state["batches"]
 
 
 def _by_row(objective: Objective, logits: Tensor, target: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,10 +11,11 @@ from msam.memory import mean_of_ranks, recall, remember
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective
 from msam.perturbation import TwoPass, first_pass, sam_perturbation
+from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class FSAM(Method):
+class FSAM(Remembering, Method):
     """Friendly SAM (Li et al. 2024, arXiv 2403.12350): the full gradient is taken out of SAM's perturbation.
 
     With `m_t` a running mean of the gradients, an estimate of the gradient of all data:
@@ -46,6 +47,8 @@ class FSAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    remembers = ("mean",)
+
     def __init__(
         self,
         rho: float = 0.05,
@@ -70,18 +73,10 @@ class FSAM(Method):
     def noise(self, step: TwoPass) -> list[Tensor]:
         """`d_t`, one tensor for each weight that has a gradient; takes this batch into the mean."""
         weights = step.weights()
-        own = list(torch._foreach_div(step.gradients(), step.objective.gradients.scale()))
-        shared = mean_of_ranks(step.objective, own, len(step.target))
+        gradients = list(torch._foreach_div(step.gradients(), step.objective.gradients.scale()))
+        shared = mean_of_ranks(step.objective, gradients, len(step.target))
         begun, before = bool(self._mean), recall(step.objective, self._mean, weights)
         after = torch._foreach_lerp(shared, before, self.momentum) if begun or self.faithful == "paper" else shared
         self._mean = remember(step.objective, self._mean, weights, after)
         taken_out = after if self.faithful == "paper" else before
-        return list(torch._foreach_sub(own, torch._foreach_mul(taken_out, self.sigma)))
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """The running mean, for `state_dict`."""
-        return {"mean": dict(self._mean)}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._mean = dict(state["mean"])
+        return list(torch._foreach_sub(gradients, torch._foreach_mul(taken_out, self.sigma)))

@@ -14,10 +14,11 @@ from msam.additive import additive_parts
 from msam.heads import Heads
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Pass
+from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class LFM(Method):
+class LFM(Remembering, Method):
     """Dynamically learning the modality gap (Yang et al. 2024, NeurIPS): classification and alignment of predictions.
 
     With `l_m` the loss of a classifier of modality m, `p_m` its probabilities, `a` the share of the alignment:
@@ -55,6 +56,8 @@ class LFM(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("epoch",)
 
     needs = frozenset({"separate_encoders"})
 
@@ -106,14 +109,6 @@ class LFM(Method):
         """Moves on in the schedule."""
         self._epoch += 1
 
-    def get_extra_state(self) -> dict[str, int]:
-        """The number of epochs that have ended, for `state_dict`."""
-        return {"epoch": self._epoch}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._epoch = state["epoch"]
-
 
 def alignment(logits: Tensor) -> Tensor:
     """`A`, 0-d, of logits `[modalities, batch, classes]`; 0 for one modality."""
@@ -130,8 +125,8 @@ def _gap(left: Tensor, right: Tensor) -> Tensor:
 
 def fitted(epoch: int) -> float:
     """The authors' polynomial, kept in [0.05, 0.95] as in their code; it would rise again after epoch 180."""
-    found = sum(coefficient * float(min(epoch, 180)) ** power for power, coefficient in enumerate(FITTED))
-    return min(max(found, 0.05), 0.95)
+    fitted = sum(coefficient * float(min(epoch, 180)) ** power for power, coefficient in enumerate(FITTED))
+    return min(max(fitted, 0.05), 0.95)
 
 
 FITTED = (7.95376296e-01, -3.35472727e-03, -1.22989557e-04, 2.92947416e-06, -2.23835486e-08, 5.39717505e-11)

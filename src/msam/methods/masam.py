@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,10 +14,11 @@ from msam.methods.base import Method, in_range, one_of
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
 from msam.perturbation import ball
+from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Note, Outcome
 
 
-class MASAM(Method):
+class MASAM(Remembering, Method):
     """Multimodal Adaptive SAM (ICLR 2026, OpenReview AUKeDukcUi).
 
     With `l_0` the fused loss, `l_m` that of a linear classifier on encoder m, and `a_m`, `b_m` their gradients there:
@@ -67,6 +68,8 @@ class MASAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    remembers = ("last", "mean")
+
     needs = frozenset({"separate_encoders"})
 
     def __init__(
@@ -92,7 +95,9 @@ class MASAM(Method):
         live = objective.forward(inputs, target)
         fused = objective.compute_gradients(live.loss, objective.parameters())
         losses, alone = self.heads.alone(objective, live, target)
-        cosines = torch.stack([self.agreement(fused, own, objective.parameters(m)) for m, own in alone.items()])
+        cosines = torch.stack(
+            [self.agreement(fused, unimodal, objective.parameters(m)) for m, unimodal in alone.items()]
+        )
         measured = torch.stack([losses.to(cosines) / objective.unit(live.logits, target), cosines])
         losses, cosines = objective.average(measured, len(target))
         scores = self.mix * self.decay(losses) + (1 - self.mix) * cosines
@@ -100,8 +105,8 @@ class MASAM(Method):
         modality = list(alone)[leader]
         record: dict[str, Note] = {f"score/{m}": score for m, score in zip(alone, scores, strict=True)}
         total = fused
-        for own in alone.values():
-            total = added(total, own, self.weight)
+        for unimodal in alone.values():
+            total = added(total, unimodal, self.weight)
         if self.rho > 0:
             step = fused, alone[modality], modality, cosines[leader]
             second, moved = self.perturbed_gradient(objective, live, inputs, target, *step)
@@ -147,14 +152,6 @@ class MASAM(Method):
             second = objective.second.forward_encoder_like(modality, live.detached(), inputs, target)
             moved = objective.compute_gradients(second.loss, block)
         return second.loss.detach(), added(moved, {w: g for w, g in alone.items() if w in moved}, self.weight)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """The last batch's losses and their running mean, for `state_dict`."""
-        return {"last": self._last, "mean": self._mean}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._last, self._mean = state["last"], state["mean"]
 
 
 def projected(fused: Gradients, alone: Gradients, block: list[Tensor], rho: float) -> list[Tensor]:

@@ -12,12 +12,13 @@ from msam.blocks import added
 from msam.heads import Heads
 from msam.methods.base import Method, one_of
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Features, Inputs, Outcome
 
 SHARED = "shared"
 
 
-class MLA(Method):
+class MLA(Remembering, Method):
     """Multimodal learning with alternating unimodal adaptation (Zhang et al. 2024, arXiv 2311.10707).
 
     One linear head `z_m = W h_m + b` serves all modalities. For each modality in turn, with `h` its mean feature in the
@@ -61,6 +62,8 @@ class MLA(Method):
         ValueError: if the widths differ, or an argument is out of its range.
     """
 
+    remembers = ("batch", "length", "begun")
+
     needs = frozenset({"separate_encoders", "additive_fusion"})
     head: nn.Linear
     projection: Tensor
@@ -100,14 +103,14 @@ class MLA(Method):
         losses = {modality: objective.loss(each, target) for modality, each in logits.items()}
         gradients = objective.compute_gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
         gradients |= objective.compute_gradients(torch.stack(list(losses.values())).sum(), encoders)
-        own, projection = self.head.weight, self.projection
+        weight, projection = self.head.weight, self.projection
         for modality, loss in losses.items():
-            found = objective.compute_gradients(loss, self.head.parameters())
+            of_head = objective.compute_gradients(loss, self.head.parameters())
             if self._begun and self.faithful == "paper":
                 mean = live.features[modality].detach().flatten(1).mean(0)
                 projection = self.turned(projection, objective.average(mean, len(target)))
-                found[own] = found[own] @ projection.T.to(own)
-            gradients, self._begun = added(gradients, found), True
+                of_head[weight] = of_head[weight] @ projection.T.to(weight)
+            gradients, self._begun = added(gradients, of_head), True
         self.projection, self._batch = projection, self._batch + 1
         objective.add_gradients(gradients)
         return live.outcome(**{f"loss/{modality}": loss.detach() for modality, loss in losses.items()})
@@ -123,7 +126,7 @@ class MLA(Method):
 
     def logits(self, objective: Objective, features: Features) -> dict[str, Tensor]:
         """The shared head's logits of each modality, `[batch, classes]`."""
-        found = {}
+        logits = {}
         for modality in objective.encoders:
             flat = features[modality].flatten(1) if modality in features else torch.zeros(0, 0)
             if flat.shape[1] != self.head.in_features:
@@ -131,8 +134,8 @@ class MLA(Method):
                     f"MLA's head expects {self.head.in_features} features of {modality!r} from an encoder called "
                     f"once, found {flat.shape[1]}; give `widths` that fit."
                 )
-            found[modality] = self.head(flat.to(self.head.weight.dtype))
-        return found
+            logits[modality] = self.head(flat.to(self.head.weight.dtype))
+        return logits
 
     def predict(self, objective: Objective, inputs: Inputs) -> Tensor:
         """Logits of the modalities, each sample's weighted by their certainty, in evaluation mode."""
@@ -143,14 +146,6 @@ class MLA(Method):
     def next_epoch(self, objective: Objective, train: Any = None, valid: Any = None) -> None:
         """Learns how many batches an epoch has."""
         self._batch, self._length = 0, self._batch
-
-    def get_extra_state(self) -> dict[str, int]:
-        """Position in the epoch, its length, and whether there was a batch; the projection is a buffer."""
-        return {"batch": self._batch, "length": self._length, "begun": int(self._begun)}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._batch, self._length, self._begun = state["batch"], state["length"], bool(state["begun"])
 
 
 def blended(logits: Tensor, *, together: bool = False) -> Tensor:

@@ -65,20 +65,20 @@ class MMPareto(Method):
         live = objective.forward(inputs, target)
         fused = objective.compute_gradients(live.loss, objective.parameters())
         _, alone = self.heads.alone(objective, live, target)
-        found = torch.stack([products(fused, own, objective.parameters(m)) for m, own in alone.items()])
-        found = objective.average(found, len(target))
+        statistics = torch.stack([products(fused, unimodal, objective.parameters(m)) for m, unimodal in alone.items()])
+        statistics = objective.average(statistics, len(target))
         gradients = dict(fused)
-        for (modality, own), k in zip(alone.items(), fused_weight(found), strict=True):
-            gradients |= own | self.integrated(fused, own, objective.parameters(modality), k)
+        for (modality, unimodal), k in zip(alone.items(), fused_weight(statistics), strict=True):
+            gradients |= unimodal | self.integrated(fused, unimodal, objective.parameters(modality), k)
         objective.add_gradients(gradients)
-        return live.outcome(**{f"cosine/{m}": value for m, value in zip(alone, cosine(found), strict=True)})
+        return live.outcome(**{f"cosine/{m}": value for m, value in zip(alone, cosine(statistics), strict=True)})
 
     def integrated(self, fused: Gradients, alone: Gradients, block: list[Tensor], k: Tensor) -> Gradients:
         """`gamma h max(1, |a + b| / |h|)` for the weights of one encoder."""
         pairs = both(fused, alone, block)
         mixed = [2 * k.to(a) * a + 2 * (1 - k.to(a)) * b for _, a, b in pairs]
-        target, found = self._lengths([a + b for _, a, b in pairs]), self._lengths(mixed)
-        factors = torch.where(found > 0, target / found, 1.0).clamp(min=1) * self.gamma
+        target, lengths = self._lengths([a + b for _, a, b in pairs]), self._lengths(mixed)
+        factors = torch.where(lengths > 0, target / lengths, 1.0).clamp(min=1) * self.gamma
         return {weight: h * factor.to(h) for (weight, _, _), h, factor in zip(pairs, mixed, factors, strict=True)}
 
     def _lengths(self, gradients: list[Tensor]) -> Tensor:

@@ -13,10 +13,11 @@ from msam.coalition import Absent
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.model_state import restore_state
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome
 
 
-class MSLR(Method):
+class MSLR(Remembering, Method):
     """Modality-specific learning rates (Yao and Mihalcea 2022, Findings of ACL).
 
     Each encoder, with its modality's head where the fusion has one, follows the joint loss at a pace of its own, which
@@ -48,6 +49,8 @@ class MSLR(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("accuracies", "ratios")
 
     needs = frozenset({"separate_encoders", "fuse"})
     learns_from = frozenset({"valid"})
@@ -88,16 +91,8 @@ class MSLR(Method):
         class_indices(self, logits[0], target)
         return (logits.argmax(-1) == target).float().mean(-1)
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Accuracies within the window and the ratios, for `state_dict`."""
-        return {"accuracies": self._accuracies, "ratios": self._ratios}
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._accuracies, self._ratios = list(state["accuracies"]), list(state["ratios"])
-
-
-class MSES(Method):
+class MSES(Remembering, Method):
     """Modality-specific early stopping (Fujimori et al. 2019, ACPR).
 
     Each modality trains until its own held-out loss `l_m` stops falling, and then stays at its best epoch, while the
@@ -136,6 +131,8 @@ class MSES(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("before", "smooth", "least", "waited", "best")
 
     needs = frozenset({"separate_encoders", "fuse"})
     learns_from = frozenset({"valid"})
@@ -202,16 +199,9 @@ class MSES(Method):
         logits = _alone_logits(objective, inputs, self.absent)
         return torch.stack([objective.loss(each, target) for each in logits])
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Losses, patience and best states of the modalities, for `state_dict`."""
-        losses = {"before": self._before, "smooth": self._smooth, "least": list(self._least)}
-        return {**losses, "waited": list(self._waited), "best": list(self._best)}
-
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._smooth, self._least = list(state["smooth"]), list(state["least"])
-        self._before = list(state.get("before", self._smooth))  # left out by checkpoints of the running mean alone
-        self._waited, self._best = list(state["waited"]), list(state["best"])
+        """Continues where `get_extra_state` left off; checkpoints of the running mean alone left out `before`."""
+        super().set_extra_state({"before": state["smooth"], **state})
 
 
 def _paced(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,11 @@ from torch import Tensor
 from msam.batches import moved
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome
 
 
-class PMR(Method):
+class PMR(Remembering, Method):
     """Prototypical Modal Rebalance (Fan et al. 2023, arXiv 2211.07089).
 
     A class's prototype `c_mk` is the mean of modality m's features over a part of the training set, a running mean over
@@ -54,6 +55,8 @@ class PMR(Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    remembers = ("epoch", "prototypes", "seen")
 
     needs = frozenset({"separate_encoders"})
     learns_from = frozenset({"train"})
@@ -123,13 +126,13 @@ class PMR(Method):
             self._collect(*self._class_means(objective, train))
         self._epoch += 1
 
-    def _collect(self, means: list[Tensor], found: Tensor) -> None:
+    def _collect(self, means: list[Tensor], present: Tensor) -> None:
         """Moves the prototypes of the classes that were found."""
-        seen = self._seen.to(found.device) if self._prototypes else torch.zeros_like(found)
+        seen = self._seen.to(present.device) if self._prototypes else torch.zeros_like(present)
         before = [centres.to(mean) for centres, mean in zip(self._prototypes or means, means, strict=True)]
-        weight = torch.where(seen & found, self.momentum, (~found).double())[:, None]
+        weight = torch.where(seen & present, self.momentum, (~present).double())[:, None]
         self._prototypes = [torch.lerp(m, c, weight.to(m)) for c, m in zip(before, means, strict=True)]
-        self._seen = seen | found
+        self._seen = seen | present
 
     def _class_means(self, objective: Objective, train: Batches) -> tuple[list[Tensor], Tensor]:
         """Mean feature of each class, `[classes, width]` a modality, and which classes were found."""
@@ -149,14 +152,6 @@ class PMR(Method):
         counts, *means = torch.split(objective.average(torch.cat(totals, 1), 1), widths, 1)
         return [each / counts.clamp(min=1e-12) for each in means], counts[:, 0] > 0
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Epoch and prototypes, for `state_dict`."""
-        return {"epoch": self._epoch, "prototypes": self._prototypes, "seen": self._seen}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._epoch, self._prototypes, self._seen = state["epoch"], list(state["prototypes"]), state["seen"]
-
 
 def prototype_log_probability(feature: Tensor, prototypes: Tensor, seen: Tensor) -> Tensor:
     """`log softmax(-|h - c_k|)`, `[batch, classes]`, over the classes that have a prototype."""
@@ -170,8 +165,8 @@ def prototype_losses(clusters: list[Tensor], target: Tensor, seen: Tensor) -> tu
     labels = target.clamp(min=0)
     known = seen[labels] & (target >= 0)
     count = known.sum().clamp(min=1)
-    own = torch.stack([log_p.gather(1, labels[:, None])[:, 0] for log_p in clusters])
-    return -(own * known).sum(1) / count, (own.detach().exp() * known).sum(1) / count
+    chosen = torch.stack([log_p.gather(1, labels[:, None])[:, 0] for log_p in clusters])
+    return -(chosen * known).sum(1) / count, (chosen.detach().exp() * known).sum(1) / count
 
 
 def class_sums(features: list[Tensor], target: Tensor, classes: int) -> list[Tensor]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from msam.additive import additive_parts
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
+from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class ReconBoost(Method):
+class ReconBoost(Remembering, Method):
     """Modality-alternating boosting with reconcilement (Hua et al. 2024, arXiv 2405.09321).
 
     With `f_m` the additive part of the logits that comes from modality m (bias shared equally), and `F = sum_m f_m`,
@@ -62,6 +63,8 @@ class ReconBoost(Method):
     Raises:
         ValueError: if an argument is out of its range, or a stage has no epoch.
     """
+
+    remembers = ("epoch",)
 
     needs = frozenset({"separate_encoders", "additive_fusion"})
 
@@ -119,13 +122,13 @@ class ReconBoost(Method):
             turn: m.
             remembers: whether some modality had its turn before.
         """
-        own, fixed = parts[turn], parts.detach()
-        log_p, q = own.log_softmax(-1), torch.ones_like(own) if others is None else others.sum(0).softmax(-1)
+        logits, fixed = parts[turn], parts.detach()
+        log_p, q = logits.log_softmax(-1), torch.ones_like(logits) if others is None else others.sum(0).softmax(-1)
         labelled, labels = target >= 0, target.clamp(min=0)[:, None]
         rows = (self.w2 * q.gather(1, labels) - self.w1) * log_p.gather(1, labels)
         loss = (rows[:, 0] * labelled).sum() / labelled.sum().clamp(min=1)
         if self.faithful == "code":
-            return loss / own.shape[-1]
+            return loss / logits.shape[-1]
         if remembers:
             loss = loss + self.memory * (log_p.exp() - fixed[turn - 1].softmax(-1)).square().mean()
         return loss
@@ -133,14 +136,6 @@ class ReconBoost(Method):
     def next_epoch(self, objective: Objective, train: Any = None, valid: Any = None) -> None:
         """Moves on in the stages."""
         self._epoch += 1
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The number of epochs that have ended, for `state_dict`."""
-        return {"epoch": self._epoch}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Continues where `get_extra_state` left off."""
-        self._epoch = state["epoch"]
 
 
 def _block(objective: Objective, chosen: Container[int]) -> list[Tensor]:

@@ -56,10 +56,11 @@ def test_shuffled_shares_are_shares_that_were_seen_and_not_always_the_batch_s_ow
     chosen: list[float] = []
     share = ShuffledShare._share
 
-    def watch(self: ShuffledShare, found: Any) -> Any:
-        chosen.append(float(share(self, found)))
+    def watch(self: ShuffledShare, *arguments: Any) -> Any:
+        own, weight = share(self, *arguments)
+        chosen.append(float(weight))
         seen.append(self._shares[-1])
-        return chosen[-1]
+        return own, weight
 
     method._share = watch.__get__(method)  # type: ignore[method-assign]
     stepped(method, model(3), 3, range(12))

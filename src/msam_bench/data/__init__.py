@@ -24,6 +24,7 @@ from msam_bench.data.sets.omniglot import OMNIGLOT, OMNIGLOT_ALPHABETS
 from msam_bench.data.sets.regrouped import regrouped, split_name
 from msam_bench.data.sets.room import ROOM
 from msam_bench.data.sets.smartwatch import SMARTWATCH
+from msam_bench.data.sets.synthetic import from_name
 from msam_bench.data.sets.urfunny.source import UR_FUNNY
 from msam_bench.data.store.manifest import NAME
 from msam_bench.data.store.prepared import opened, prepared
@@ -47,7 +48,7 @@ def names() -> list[str]:
 def source(name: str) -> Source:
     """The data set of that name: one that msam knows, one that is prepared here, or the prepared store at that path.
 
-    NAMExM is a data set of vectors with its features in M equal modalities.
+    NAMExM is a data set of vectors with its features in M equal modalities; `synthetic:DIAL=VALUE,...` is generated.
 
     Raises:
         ValueError: There is none (the message has the nearest name), or its store is damaged.
@@ -57,6 +58,8 @@ def source(name: str) -> Source:
         return known[name]
     if name in stores:
         return opened(stores[name])
+    if generated := from_name(name):
+        return generated
     if "/" in name or (Path(name) / NAME).is_file():
         return opened(Path(name))
     parts = split_name(name)

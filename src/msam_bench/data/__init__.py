@@ -23,6 +23,7 @@ from msam_bench.data.sets.leaves import LEAVES
 from msam_bench.data.sets.omniglot import OMNIGLOT, OMNIGLOT_ALPHABETS
 from msam_bench.data.sets.regrouped import regrouped, split_name
 from msam_bench.data.sets.room import ROOM
+from msam_bench.data.sets.sentiment import MOSEI, MOSI, MUSTARD
 from msam_bench.data.sets.smartwatch import SMARTWATCH
 from msam_bench.data.sets.synthetic import from_name
 from msam_bench.data.sets.urfunny.source import UR_FUNNY
@@ -36,7 +37,7 @@ __all__ = ["SPLITS", "Dataset", "Modality", "Source", "Split", "names", "registe
 def registered() -> dict[str, Source]:
     """Every data set that msam knows, by its name; the first one is the default."""
     shipped = (DIGITS6, SMARTWATCH, LEAVES, ROOM, OMNIGLOT, OMNIGLOT_ALPHABETS, ICONS, AV_DIGITS_SMALL)
-    known: tuple[Source, ...] = (*shipped, AV_DIGITS, AV_MNIST, CREMA_D, UR_FUNNY, AVE_EVENTS)
+    known: tuple[Source, ...] = (*shipped, AV_DIGITS, AV_MNIST, CREMA_D, UR_FUNNY, AVE_EVENTS, MOSI, MOSEI, MUSTARD)
     return {source.name: source for source in known}
 
 

@@ -8,7 +8,7 @@ build(Path("data/mine"), made.header, made.plan, made.read)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -17,8 +17,9 @@ from msam_bench.data.base import SPLITS
 from msam_bench.data.importing.asked import Asked
 from msam_bench.data.importing.column import Column
 from msam_bench.data.importing.modalities import columns, encoder_of
-from msam_bench.data.importing.raw import found
+from msam_bench.data.importing.raw import Raw, found
 from msam_bench.data.importing.roles import Roles, Said, assigned
+from msam_bench.data.importing.saved import is_saved, read_saved
 from msam_bench.data.splits import drawn, drawn_groups
 from msam_bench.data.store.building import Plan, Sample
 from msam_bench.data.store.manifest import ALL, Header
@@ -56,7 +57,7 @@ def planned(sources: Sequence[Path], name: str, asked: Asked) -> Imported:
     Raises:
         ValueError: Sources that are missing, damaged, or do not say what is to be learned.
     """
-    raw = found(sources)
+    raw, asked = _raw(sources, asked)
     roles = assigned(raw, asked)
     made = columns(raw, roles, asked)
     plan, split = _split(roles)
@@ -74,6 +75,16 @@ def planned(sources: Sequence[Path], name: str, asked: Asked) -> Imported:
         shares=SHARES,
     )
     return Imported(header, plan, tuple(made), (*roles.said, split[1], *map(_said, made)))
+
+
+def _raw(sources: Sequence[Path], asked: Asked) -> tuple[Raw, Asked]:
+    """What lies in the sources; a data set that Hugging Face's `datasets` saved says what its columns are."""
+    if len(sources) != 1 or not is_saved(sources[0]):
+        return found(sources), asked
+    saved = read_saved(sources[0], asked.size, asked.seconds)
+    kinds = {name: kind for name, kind in saved.kinds.items() if name not in asked.leave_out}
+    raw = Raw(saved.cells, saved.arrays, saved.places, None, sources[0].name)
+    return raw, replace(asked, kinds={**kinds, **asked.kinds})
 
 
 def _said(column: Column) -> Said:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from msam_bench.data.modality import Modality
 from msam_bench.data.sets.official import Official, Preparation
 from msam_bench.data.sets.urfunny.forms import FORMS, MODALITIES, WORDS, Words
+from msam_bench.data.sets.words import count_not_finite, padded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +46,7 @@ class URFunny(Official):
         faults: Counter[str] = Counter()
         for samples in kept.values():
             for one in samples:
-                faults.update(_not_finite(form.words(one.item)))
+                faults.update(count_not_finite(form.words(one.item)))
         details: dict[str, Any] = {
             "words": WORDS,
             "without_text": sum(map(len, found.values())) - sum(map(len, kept.values())),
@@ -55,27 +56,8 @@ class URFunny(Official):
         return Preparation(self.header(looks, recipe, split, **details), plan, lambda item: _read(form.words(item)))
 
 
-def _not_finite(words: Words) -> dict[str, int]:
-    """Modality -> how many of its numbers are none."""
-    import numpy as np
-
-    return {name: int(np.size(values) - np.isfinite(values).sum()) for name, values in words.items()}
-
-
 def _read(words: Words) -> dict[str, Tensor]:
-    return {name: _padded(values) for name, values in words.items()}
-
-
-def _padded(values: Any) -> Tensor:
-    """`[words, features]` to `[50, features + 1]`: finite, with a column of ones, padded behind."""
-    import numpy as np
-    import torch
-
-    finite = torch.from_numpy(np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0))
-    padded = torch.zeros(WORDS, finite.shape[1] + 1)
-    padded[: len(finite), :-1] = finite
-    padded[: len(finite), -1] = 1.0
-    return padded
+    return {name: padded(values, WORDS) for name, values in words.items()}
 
 
 UR_FUNNY = URFunny(

@@ -19,29 +19,32 @@ from statistics import median
 
 import torch
 
-from msam_bench.config.run import RunConfig, resolve
+from msam.batches import moved
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.runs import fit
-from msam_bench.training.distributed import Distributed
+from msam_bench.runs.assembly import assemble
 
 
 def bare(config: RunConfig, folder: Path, looks: bool) -> None:
     """The steps of a run in a loop without more, on the parts that `fit.run` makes."""
-    run = fit._Run(config, folder, 1e9, Distributed())
-    for _ in range(config.epochs):
+    run = assemble(config)
+    loop, evaluator = run.loop, run.evaluator
+    for epoch in range(config.epochs):
         run.model.train()
-        for inputs, target in run._shuffled("train"):
-            run.backward(inputs, target)
-            run.optimizer.step()
-            run.optimizer.zero_grad()
-        run.scheduler.step()
-        run.epoch += 1
+        for inputs, target in moved(loop.backward.objective, loop.batches(epoch)):
+            loop.backward(inputs, target)
+            loop.optimizer.step()
+            loop.optimizer.zero_grad()
+        if loop.scheduler:
+            loop.scheduler.step()
         if looks:
-            run.measures.evaluate("train")
-            run.measures.evaluate("valid")
+            evaluator.evaluate("train")
+            evaluator.evaluate("valid")
     if looks:
-        run.measures.evaluate("test")
-        run.measures.coalitions("test")
-        run.measures.contributions("test")
+        evaluator.evaluate("test")
+        evaluator.coalitions("test")
+        evaluator.contributions("test")
 
 
 def seconds(work: Callable[[Path], object]) -> float:

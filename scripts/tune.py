@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from msam_bench.config.run import OptimizerConfig, RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import OptimizerConfig, RunConfig
 from msam_bench.config.search_space import listed
 from msam_bench.data import source
 from msam_bench.runs.choice import choose, refusal

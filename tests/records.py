@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 
@@ -29,12 +30,12 @@ class Fake:
 
 def fake(config: RunConfig, gain: float = 0.0, **notes: float) -> Fake:
     """A plausible run of a configuration, `gain` better than its seed's other runs."""
-    draw = random.Random(f"{config.label}{config.seed}{config.data}{config.fusion}")
+    draw = random.Random(f"{label_of(config)}{config.seed}{config.data}{config.fusion}")
     accuracy = 0.9 + 0.01 * math.sin(7 * config.seed) + gain + draw.gauss(0, 1e-4)
     found = source(config.data)
     return Fake(
         Path("runs") / config.identity,
-        config.label,
+        label_of(config),
         config.seed,
         config.model_dump(mode="json"),
         {"name": config.data, "fingerprint": config.data, "modalities": list(found.modalities), "fold": None},

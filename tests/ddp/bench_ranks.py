@@ -21,9 +21,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from msam import Outcome
 from msam_bench.cli import main as command
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.runs import fit
 from msam_bench.training.epoch import Epoch
+from msam_bench.training.loop import TrainedEpoch
 
 METHODS = ("joint", "msam", "msam-encoder", "mmpareto")
 CASES = [(method, "late") for method in METHODS] + [("joint", "early"), ("msam", "early")]
@@ -79,16 +81,16 @@ class Spy:
         Epoch.add = noting  # type: ignore[method-assign]
 
     def _hash_epochs(self) -> None:
-        original = fit._Run._train_epoch
+        original = fit.ResumableRun._row
 
-        def hashing(run: fit._Run) -> dict[str, float]:
-            row = original(run)
-            state = [*run.model.state_dict().values(), *run.method.parameters()]
+        def hashing(run: fit.ResumableRun, epoch: TrainedEpoch) -> dict[str, float]:
+            row = original(run, epoch)
+            state = [*run.parts.model.state_dict().values(), *run.parts.method.parameters()]
             content = b"".join(tensor.detach().numpy().tobytes() for tensor in state)
             self.epochs.append([hashlib.sha256(content).hexdigest(), {**row, "seconds": 0}])
             return row
 
-        fit._Run._train_epoch = hashing  # type: ignore[method-assign]
+        fit.ResumableRun._row = hashing  # type: ignore[method-assign]
 
     def _note_writing(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and str(arguments[0]).startswith(self.root) and arguments[2] & (os.O_WRONLY | os.O_RDWR):

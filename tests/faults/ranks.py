@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.runs import fit
 
 

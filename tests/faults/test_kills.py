@@ -22,7 +22,8 @@ import pytest
 import torch
 
 from msam_bench.cli import main
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.runs import executor, fit
 from msam_bench.runs import record as runs
 

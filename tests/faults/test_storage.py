@@ -20,7 +20,8 @@ import torch
 
 from msam_bench import files
 from msam_bench.cli import main
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.reporting.figures.drawing import span
 from msam_bench.runs import fit
 from msam_bench.runs import record as runs

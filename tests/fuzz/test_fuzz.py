@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msam_bench.cli import jobs, main
-from msam_bench.config.run import RunConfig, parse_method, resolve, validated
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig, parse_method, validated
 from msam_bench.data import Modality
 from msam_bench.data.store.building import Sample
 from msam_bench.data.store.building import build as build_store

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from msam_bench.config.run import resolve, validated
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import validated
 from msam_bench.data.modality import KINDS, Modality
 from msam_bench.encoders import BY_KIND, ENCODERS, encoder
 from msam_bench.encoders.convolutions import Convolutions

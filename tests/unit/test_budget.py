@@ -9,10 +9,13 @@ import pytest
 import torch.nn.functional as F
 
 from msam import SAM
-from msam_bench.config.run import OptimizerConfig, RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.reporting.table import PASSES
 from msam_bench.runs import fit
-from msam_bench.training.budget import Budget, Cost, part_of_rate
+from msam_bench.training.budget import Budget
+from msam_bench.training.passes import PassCount
+from msam_bench.training.schedules import rate_factor
 from zoo import batch, model
 
 BATCHES = 4  # 200 samples, 64 a batch
@@ -104,19 +107,18 @@ def test_the_rate_of_a_two_pass_method_falls_as_far_in_half_the_epochs(tmp_path:
     ],
 )
 def test_what_is_left_of_the_rate(schedule: Any, progress: float, expected: float) -> None:
-    asked = OptimizerConfig(schedule=schedule, step_epochs=7)
-    assert part_of_rate(asked, progress, 10) == pytest.approx(expected)
+    assert rate_factor(schedule, progress, 10, step_epochs=7) == pytest.approx(expected)
 
 
 def test_cost_goes_on_where_a_checkpoint_left_off() -> None:
     backward = SAM(rho=0.1).on(model(2), F.cross_entropy)
-    cost = Cost(backward.objective)
+    cost = PassCount(backward.objective)
     backward(*batch(2))
     assert cost.state() == {"forwards": 2, "backwards": 2, "encoder_forwards": 4, "encoder_backwards": 4}
-    assert cost.shown() == {"gradients": 2, "forwards": 2, "backwards": 2, "encoder_passes": 2}
-    again = Cost(backward.objective)
+    assert cost.totals() == {"gradients": 2, "forwards": 2, "backwards": 2, "encoder_passes": 2}
+    again = PassCount(backward.objective)
     again.resume(cost.state())
     assert again.state() == cost.state()
     backward(*batch(2))
     assert again.gradients == cost.gradients == 4
-    assert Budget(RunConfig(epochs=2, budget="gradients"), 2, cost).spent
+    assert Budget("gradients", 2, 2, cost).spent

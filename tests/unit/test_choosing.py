@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.data import source
 from msam_bench.registry import CONTROLS, EXTENSIONS, METHODS
 from msam_bench.runs.choice import choose, refusal

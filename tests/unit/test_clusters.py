@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from msam_bench.cli import main
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.runs import clusters, fit
 from msam_bench.runs.executor import train_all
 

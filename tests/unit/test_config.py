@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from msam import MSAM, Method
-from msam_bench.config.run import MethodConfig, RunConfig, parse_method, resolve, tuned, validated
+from msam_bench.config.resolve import label_of, resolve, tuned
+from msam_bench.config.run import MethodConfig, RunConfig, parse_method, validated
 from msam_bench.registry import METHODS, build
 
 WIDTHS = {"fou": 8, "fac": 8}
@@ -38,8 +39,8 @@ def test_what_is_given_wins_over_the_file_and_the_file_over_the_defaults(tmp_pat
 
 def test_tuned_arguments_are_filled_in_and_left_out_of_the_label() -> None:
     assert resolve("digits6", "late", "sam").method.params == tuned("digits6", "late", "sam")
-    assert resolve("digits6", "late", "sam").label == "sam"
-    assert resolve("digits6", "late", "sam:rho=0.123").label == "sam:rho=0.123"
+    assert label_of(resolve("digits6", "late", "sam")) == "sam"
+    assert label_of(resolve("digits6", "late", "sam:rho=0.123")) == "sam:rho=0.123"
 
 
 def test_identity_is_of_everything_that_decides_the_numbers() -> None:

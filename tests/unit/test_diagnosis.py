@@ -12,7 +12,7 @@ import torch
 from msam_bench.analysis.probing import PENALTIES, accuracy, explained, probe, ridge, standardised
 from msam_bench.analysis.statistics import Comparison
 from msam_bench.cli import main
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import label_of, resolve
 from msam_bench.data import source
 from msam_bench.data.importing import Asked, planned
 from msam_bench.data.store.building import build
@@ -234,7 +234,7 @@ def test_a_run_is_diagnosed_with_its_own_method_and_settings(tmp_path: Path) -> 
     assert {config.seed for config in configs} == {4, 5}
     assert {config.fusion for config in configs} == {"early"}
     assert {config.epochs for config in configs} == {1}
-    assert [config.label for config in configs][:2] == ["msam:rho=0.3", "unimodal:modality=fou"]
+    assert [label_of(config) for config in configs][:2] == ["msam:rho=0.3", "unimodal:modality=fou"]
     apart = fit.run(configs[1], tmp_path)
     with pytest.raises(ValueError, match="Expected a run of all modalities, found unimodal:modality=fou in"):
         diagnosis.like(apart, 2)

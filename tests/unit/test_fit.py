@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.runs import fit
 from msam_bench.runs import record as runs

@@ -23,7 +23,7 @@ from msam_bench.analysis.flatness.measures import MEASURES, SCORE, TAU, Plan
 from msam_bench.analysis.flatness.surfaces import Grid, Sheet, chosen, surfaces, table
 from msam_bench.analysis.flatness.trajectories import trajectories
 from msam_bench.cli import main
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.reporting.flatness import contours, curves, ink, page, ratios, relief
 from msam_bench.reporting.flatness.wording import answer, correlations, details
 from msam_bench.runs import fit

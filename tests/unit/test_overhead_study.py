@@ -10,7 +10,7 @@ import torch
 
 from msam import MSAM, Objective
 from msam_bench.cli import main
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.data import source
 from msam_bench.runs.restore import model_of
 from msam_bench.studies.instruments.step_costs import Cost

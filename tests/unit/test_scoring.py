@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from msam.attribution import r2
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.data import source
 from msam_bench.reporting.report import compare, write_report
 from msam_bench.runs import fit

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench.config.run import check_encoders, defaults, resolve
+from msam_bench.config.resolve import defaults, resolve
+from msam_bench.config.run import check_encoders
 from msam_bench.data import source
 from msam_bench.encoders import ENCODERS
 from official import urfunny_multibench

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.runs import fit, snapshots
 from msam_bench.runs import record as runs
 from msam_bench.training import checkpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.data import source
 from msam_bench.reporting.report import compare
 from msam_bench.runs import fit

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from msam_bench.cli.study import QUESTIONS
+from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.reporting.figures.curve_plot import curve
@@ -35,7 +36,7 @@ def test_a_plan_names_every_run_once_and_pairs_the_seeds(name: str) -> None:
     assert len({config.identity for config in configs}) == len(configs)
     by_condition: dict[tuple[str, str, str], set[int]] = {}
     for config in configs:
-        by_condition.setdefault((config.data, config.fusion, config.label), set()).add(config.seed)
+        by_condition.setdefault((config.data, config.fusion, label_of(config)), set()).add(config.seed)
     assert all(seeds == set(SEEDS) for seeds in by_condition.values())
 
 
@@ -63,11 +64,11 @@ def test_dominance_says_what_differs_and_what_does_not() -> None:
     assert same.answer == (
         "No evidence that it matters which modality is perturbed. No evidence that it matters when the weight is large."
     )
-    worse = study("dominance").conclude([fake(c, -0.02 if "random" in c.label else 0) for c in configs])
+    worse = study("dominance").conclude([fake(c, -0.02 if "random" in label_of(c) else 0) for c in configs])
     # eight controls: Holm asks for 0.05 / 8, which six seeds cannot reach
     assert "cannot show a difference to msam-encoder" in worse.details[0]
     more = [c for seed in range(12) for c in study("dominance").plan(Ask(("digits6",), "late", (seed,)))]
-    found = study("dominance").conclude([fake(c, -0.02 if "random" in c.label else 0) for c in more])
+    found = study("dominance").conclude([fake(c, -0.02 if "random" in label_of(c) else 0) for c in more])
     assert found.answer.startswith("It matters which modality is perturbed: 1 of 8 controls are worse")
     assert found.sheets[0].rows[0]["condition"] == "msam-encoder"
     row = next(row for row in found.sheets[0].rows if "random" in row["condition"])
@@ -99,7 +100,11 @@ def test_rho_is_chosen_on_validation_and_sharpness_is_measured_alike(monkeypatch
 def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:
     given = Ask(("digits6",), "late", range(12), ("joint", "sam", "msam", "ogm"))
     configs = study("fusion").plan(given)
-    assert {c.label for c in configs if c.fusion == "late"} == {"joint", "sam", "msam"}  # ogm refuses six modalities
+    assert {label_of(c) for c in configs if c.fusion == "late"} == {
+        "joint",
+        "sam",
+        "msam",
+    }  # ogm refuses six modalities
     gains = {"joint": 0.0, "sam": 0.01, "msam": 0.02}
     found = study("fusion").conclude([fake(config, gains[config.method.name]) for config in configs])
     assert "Late fusion: Compared with joint, better" in found.answer
@@ -110,7 +115,7 @@ def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:
 def test_a_study_goes_on_without_the_runs_that_diverge_and_names_them() -> None:
     given = Ask(("digits6",), "late", range(6), ("joint", "sam", "mmpareto"))
     configs = study("fusion").plan(given)
-    lost = [config for config in configs if config.label == "mmpareto" and config.fusion == "early"][:2]
+    lost = [config for config in configs if label_of(config) == "mmpareto" and config.fusion == "early"][:2]
     kept = [fake(config) for config in configs if config not in lost]
     found = study("fusion").concluded(kept, lost)
     assert found.details[-1] == "mmpareto (digits6, early fusion) diverged at seed 0 and 1, and is judged without."

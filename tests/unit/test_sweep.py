@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from msam_bench.cli import main
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import label_of, resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.config.search_space import listed, opening, ranges, space
 from msam_bench.config.tuned import text
 from msam_bench.runs.record import Diverged, records
@@ -211,7 +212,7 @@ def test_a_tuned_method_keeps_its_name_and_is_the_run_that_its_settings_make(cho
     written = resolve("digits6", "late", "msam:rho=0.3", lr=0.07)
     assert (run.label, written.label) == ("msam", "msam:rho=0.3")
     assert run.identity == written.identity
-    assert resolve("digits6", "late", "msam:rho=0.4", tuned=chosen).label == "msam:rho=0.4"
+    assert label_of(resolve("digits6", "late", "msam:rho=0.4", tuned=chosen)) == "msam:rho=0.4"
 
 
 def test_controls_of_a_study_have_what_was_chosen_for_msam(chosen: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.reporting.wording import watched
 from msam_bench.runs import fit
 from msam_bench.training.monitor import BEHIND, RISE, SPAN, SWITCHING, TAU, Watch
@@ -21,7 +21,7 @@ def watch(**options: object) -> Watch:
 def test_nothing_is_said_of_a_healthy_run() -> None:
     one = watch(alone={"a": 0.6})
     for epoch in range(1, 3 * SPAN):
-        assert one.look([{**QUIET, "alone/a": 0.6 - BEHIND + 0.001}] * epoch) == []
+        assert one.check([{**QUIET, "alone/a": 0.6 - BEHIND + 0.001}] * epoch) == []
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_nothing_is_said_of_a_healthy_run() -> None:
 def test_each_signature_is_said_once(row: dict[str, float], words: str) -> None:
     one = watch(alone={"a": 0.6})
     rows = [QUIET, {**QUIET, **row}]
-    (text,) = one.look(rows)
+    (text,) = one.check(rows)
     assert words in text
     assert text.startswith("Epoch 2: ")
-    assert one.look([*rows, rows[-1]]) == []
-    assert list(one.said.values()) == [text]
+    assert one.check([*rows, rows[-1]]) == []
+    assert list(one.warnings.values()) == [text]
 
 
 def rows_of(tau: list[float]) -> list[dict[str, float]]:
@@ -49,38 +49,38 @@ def rows_of(tau: list[float]) -> list[dict[str, float]]:
 
 def test_tau_must_rise_over_some_epochs_and_matter_and_may_be_noisy() -> None:
     rising = [TAU + 0.02 * epoch + 0.03 * (-1) ** epoch for epoch in range(2 * SPAN)]
-    assert watch().look(rows_of(rising[:-1])) == []
-    assert "tau rises, from 0.096 on average to 0.184 over the last 5 epochs" in watch().look(rows_of(rising))[0]
-    assert watch().look(rows_of([value / 10 for value in rising])) == []
-    assert watch().look(rows_of([0.3 + 0.03 * (-1) ** epoch for epoch in range(2 * SPAN)])) == []
-    assert watch().look(rows_of([0.3] * SPAN + [0.3 + RISE - 1e-9] * SPAN)) == []
+    assert watch().check(rows_of(rising[:-1])) == []
+    assert "tau rises, from 0.096 on average to 0.184 over the last 5 epochs" in watch().check(rows_of(rising))[0]
+    assert watch().check(rows_of([value / 10 for value in rising])) == []
+    assert watch().check(rows_of([0.3 + 0.03 * (-1) ** epoch for epoch in range(2 * SPAN)])) == []
+    assert watch().check(rows_of([0.3] * SPAN + [0.3 + RISE - 1e-9] * SPAN)) == []
 
 
 def test_a_modality_is_behind_when_it_gains_nothing_more() -> None:
     gaining = [{**QUIET, "alone/a": 0.1 + 0.05 * epoch} for epoch in range(SPAN + 1)]
-    assert watch(alone={"a": 0.6}).look(gaining) == []
-    assert watch(alone={"a": 0.6}).look([{**QUIET, "alone/a": 0.4}] * SPAN) == []
+    assert watch(alone={"a": 0.6}).check(gaining) == []
+    assert watch(alone={"a": 0.6}).check([{**QUIET, "alone/a": 0.4}] * SPAN) == []
     stalled = [*gaining, *[{**QUIET, "alone/a": 0.35}] * SPAN]
-    (text,) = watch(alone={"a": 0.6}).look(stalled)
+    (text,) = watch(alone={"a": 0.6}).check(stalled)
     assert text.startswith(
         "Epoch 11: a alone is at 35.0 % on validation, 25.0 points behind the same encoder trained apart"
     )
-    assert watch().look(stalled) == []
+    assert watch().check(stalled) == []
 
 
 def test_a_radius_of_zero_is_said_and_a_method_without_one_is_not() -> None:
     row = {"tau": 0.0}
-    assert watch().look([row]) == []
-    assert "rho" in watch(still=True).look([row])[0]
+    assert watch().check([row]) == []
+    assert "rho" in watch(still=True).check([row])[0]
 
 
 def test_a_resumed_run_has_said_the_same() -> None:
     rows = [QUIET, {**QUIET, "switching": 0.9}, {**QUIET, "switching": 0.95}]
     whole, resumed = watch(), watch()
     for end in (1, 2, 3):
-        whole.look(rows[:end])
+        whole.check(rows[:end])
     resumed.replay(rows)
-    assert whole.said == resumed.said
+    assert whole.warnings == resumed.warnings
 
 
 def test_a_run_keeps_what_was_seen_and_a_report_counts_it(tmp_path: Path) -> None:

@@ -77,9 +77,11 @@ def artists() -> Executor:
 
 def train_here(config: RunConfig, root: Path) -> Record:
     """One run in this process."""
+    from msam_bench.config.resolve import label_of
     from msam_bench.runs import fit
     from msam_bench.runs.executor import State
 
     with progress(1) as watch:
-        told = lambda epoch: watch(State(epoch, config.epochs, epoch // config.epochs, (config.label,)))  # noqa: E731
-        return fit.run(config, root, told, lambda text: console.print(text, style="yellow", highlight=False))
+        label = label_of(config)
+        show = lambda epoch: watch(State(epoch, config.epochs, epoch // config.epochs, (label,)))  # noqa: E731
+        return fit.run(config, root, show, lambda text: console.print(text, style="yellow", highlight=False))

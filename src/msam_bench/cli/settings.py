@@ -102,7 +102,8 @@ def planned(data: str, methods: Sequence[str], paired: Paired, settings: Setting
 
 def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings) -> RunConfig:
     """The configuration of a run, with everything checked that can be before training."""
-    from msam_bench.config.run import check_encoders, resolve
+    from msam_bench.config.resolve import resolve
+    from msam_bench.config.run import check_encoders
     from msam_bench.data import source
     from msam_bench.registry import build
 

@@ -1,23 +1,21 @@
-"""One run, fully described: the same frozen model is the file format, the command line and the record of a run.
+"""One run, fully described, as plain data: the file format, the command line and the record of a run are this model.
 
-config = resolve("digits6", "late", "msam:rho=0.1", seed=3, epochs=20)
+config = RunConfig(data="digits6", method=parse_method("msam:rho=0.1"), seed=3)
 config.identity                 # two runs with the same identity are the same run
+
+`msam_bench.config.resolve` fills in what files hold: the settings of a data set, and what was tuned.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable
-from functools import cache
-from importlib import metadata, resources
-from pathlib import Path
+from importlib import metadata
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from msam_bench.config.tuned import checked
 from msam_bench.names import nearest
 
 Fusion = Literal["late", "early"]
@@ -48,8 +46,8 @@ class MethodConfig(Frozen):
     def text(self, known: dict[str, Scalar]) -> str:
         """The method as one writes it, such as `msam:rho=0.1`, without arguments that are known."""
         known = {**known, **self.tuned}
-        told = {key: value for key, value in self.params.items() if known.get(key) != value}
-        return ":".join([self.name, *(f"{key}={_text(value)}" for key, value in told.items())])
+        shown = {key: value for key, value in self.params.items() if known.get(key) != value}
+        return ":".join([self.name, *(f"{key}={_text(value)}" for key, value in shown.items())])
 
 
 class OptimizerConfig(Frozen):
@@ -117,15 +115,10 @@ class RunConfig(Frozen):
     select: Literal["best", "last"] = "best"
     snapshots: int = Field(0, ge=0)
 
-    @property
-    def label(self) -> str:
-        """The method as one writes it, without the data set's tuned arguments."""
-        return self.method.text(tuned(self.data, self.fusion, self.method.name))
-
     def encoder(self, modality: str) -> EncoderConfig:
-        """What is said of a modality's encoder, its features filled in."""
-        said = self.encoders.get(modality, EncoderConfig())
-        return said.model_copy(update={"features": said.features or self.features})
+        """The configuration of a modality's encoder, its features filled in."""
+        config = self.encoders.get(modality, EncoderConfig())
+        return config.model_copy(update={"features": config.features or self.features})
 
     def widths(self, modalities: Iterable[str]) -> dict[str, int]:
         """Modality -> size of its feature vector."""
@@ -157,33 +150,6 @@ def parse_method(text: str) -> MethodConfig:
     return MethodConfig(name=name, params=params)
 
 
-def resolve(
-    data: str, fusion: str, method: str, file: Path | None = None, tuned: Path | None = None, **settings: Any
-) -> RunConfig:
-    """The configuration of a run: the data set's defaults, then what was tuned, then a file, then what is given here.
-
-    Args:
-        data: name of a data set.
-        fusion: late or early.
-        method: as `parse_method` reads it; arguments that are not given come from the tuned settings.
-        file: a TOML file with the fields of `RunConfig`.
-        tuned: a TOML file with the sections of the defaults, which comes over those that are shipped.
-        **settings: fields of `RunConfig`; those of the optimizer by their own names; None means not given.
-
-    Raises:
-        ValueError: an unknown key, a value out of range, or a file that is not TOML.
-    """
-    asked = parse_method(method)
-    known = _known(data, fusion, tuned)
-    own = known.get(fusion, {}).get(asked.name, {})
-    optimizer = {"optimizer": own.get("optimizer", {})}
-    values = _merged(known.get("run", {}), optimizer, read_toml(file) if file else {}, _nested(settings))
-    found = _arguments(own)
-    named = {"name": asked.name, "params": {**found, **asked.params}, "tuned": found if tuned else {}}
-    values |= {"data": data, "fusion": fusion, "method": named}
-    return _with_weight_hashes(validated(values))
-
-
 def validated(values: dict[str, Any]) -> RunConfig:
     """A run from a plain dict.
 
@@ -201,85 +167,6 @@ def check_encoders(config: RunConfig, modalities: Iterable[str]) -> None:
     for name in config.encoders:
         if name not in modalities:
             raise ValueError(f"{config.data} has no modality {name!r} for an encoder: {nearest(name, modalities)}.")
-
-
-def defaults(data: str) -> dict[str, Any]:
-    """The shipped settings of a data set: `run`, and `late` and `early` with what was tuned for each method.
-
-    A published data set that is prepared under a name of its own has the settings of what it is.
-    """
-    return _shipped(data) or _shipped(_published(data))
-
-
-@cache
-def _shipped(data: str) -> dict[str, Any]:
-    file = resources.files("msam_bench.config").joinpath("defaults", f"{data}.toml")
-    return tomllib.loads(file.read_text()) if file.is_file() else {}
-
-
-def _published(data: str) -> str:
-    """What the data set of that name or path calls itself; the name itself, where there is none here."""
-    from msam_bench.data import source
-
-    try:
-        return source(data).name
-    except ValueError:
-        return data
-
-
-def tuned(data: str, fusion: str, method: str, file: Path | None = None) -> dict[str, Any]:
-    """The arguments of a method that validation chose on a data set: those that are shipped, then those of a file."""
-    return _arguments(_known(data, fusion, file).get(fusion, {}).get(method, {}))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict.
-
-    Raises:
-        ValueError: if there is no such file or it is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"Expected a TOML file at {path}, found: {error}.") from None
-
-
-def _with_weight_hashes(config: RunConfig) -> RunConfig:
-    """The configuration with the sha256 of every file of weights that it names."""
-    from msam_bench.encoders.weights import sha256
-
-    sealed = {
-        name: said.model_copy(update={"sha256": sha256(Path(said.weights))}) if said.weights else said
-        for name, said in config.encoders.items()
-    }
-    return config.model_copy(update={"encoders": sealed})
-
-
-def _known(data: str, fusion: str, file: Path | None) -> dict[str, Any]:
-    """The defaults of a data set, with a file of tuned settings over them."""
-    return _merged(defaults(data), checked(read_toml(file), file, fusion)) if file else defaults(data)
-
-
-def _arguments(own: dict[str, Any]) -> dict[str, Any]:
-    """What was chosen for a method, without its optimizer's part."""
-    return {key: value for key, value in own.items() if key != "optimizer"}
-
-
-def _nested(settings: dict[str, Any]) -> dict[str, Any]:
-    given = {key: value for key, value in settings.items() if value is not None}
-    inner = {key: given.pop(key) for key in list(given) if key in OptimizerConfig.model_fields}
-    if "optimizer" in given:
-        inner["name"] = given.pop("optimizer")
-    return {**given, **({"optimizer": inner} if inner else {})}
-
-
-def _merged(*layers: dict[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            both = isinstance(merged.get(key), dict) and isinstance(value, dict)
-            merged[key] = _merged(merged[key], value) if both else value
-    return merged
 
 
 def _text(value: Scalar) -> str:
@@ -304,6 +191,6 @@ def _sentence(error: ValidationError) -> str:
         parts: dict[str, type[Frozen]] = {"optimizer": OptimizerConfig, "encoders": EncoderConfig}
         model = parts.get(key.partition(".")[0], RunConfig) if "." in key else RunConfig
         return f"Unknown setting {key!r}: {nearest(key.rpartition('.')[2], list(model.model_fields))}."
-    found = repr(first["input"])
-    short = found if len(found) < 80 else f"{found[:60]}..."
+    value = repr(first["input"])
+    short = value if len(value) < 80 else f"{value[:60]}..."
     return f"Setting {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {short}."

@@ -17,6 +17,7 @@ from msam_bench.analysis.statistics import (
     verdict,
     words,
 )
+from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig
 from msam_bench.reporting.run_summary import Groups, Record
 from msam_bench.reporting.settings import settings
@@ -93,7 +94,7 @@ def divergences(runs: Iterable[RunConfig], seeds: int) -> list[str]:
     """
     found: dict[str, list[str]] = {}
     for run in runs:
-        found.setdefault(run.label, []).append(str(run.seed))
+        found.setdefault(label_of(run), []).append(str(run.seed))
     return [
         f"{label} diverged in every run and has no row; lower its strength or its learning rate."
         if len(own) == seeds

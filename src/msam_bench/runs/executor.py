@@ -17,6 +17,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TypeVar
 
+from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig
 from msam_bench.runs import record as runs
 
@@ -113,7 +114,7 @@ def stopping(executor: Executor) -> Iterator[None]:
 def _state(futures: dict[Future[runs.Record], RunConfig], root: Path) -> State:
     finished = [config for future, config in futures.items() if future.done()]
     running = [(config, _epochs(root, config)) for future, config in futures.items() if future.running()]
-    begun = [f"{config.label} seed {config.seed}" for config, epochs in running if epochs]
+    begun = [f"{label_of(config)} seed {config.seed}" for config, epochs in running if epochs]
     done = sum(config.epochs for config in finished) + sum(epochs for _, epochs in running)
     return State(done, sum(config.epochs for config in futures.values()), len(finished), tuple(begun))
 

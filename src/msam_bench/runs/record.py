@@ -24,18 +24,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig, validated
 from msam_bench.files import append, write_whole
 from msam_bench.names import stem
+from msam_bench.training.divergence import Diverged
+
+__all__ = ["Diverged"]
 
 VERSION = 1
 """Version of the layout of a run folder."""
 FILES = ("run.json", "metrics.csv", "last.ckpt", "best.ckpt")
 """What a run writes."""
-
-
-class Diverged(ValueError):
-    """A run whose loss was no longer finite; its settings are too bold for its data, which is a result as well."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Record:
 
 def folder_of(root: Path, config: RunConfig) -> Path:
     """Where the run of a configuration lies; equal configurations, equal folders."""
-    label = re.sub(r"[^\w.+=-]+", "-", config.label)[:60]
+    label = re.sub(r"[^\w.+=-]+", "-", label_of(config))[:60]
     return root / f"{stem(config.data)}-{config.fusion}-{label}-s{config.seed}-{config.identity}"
 
 
@@ -104,7 +104,7 @@ def locked(folder: Path, waiting: Callable[[str], None] = lambda words: None) ->
 
 def write_run(folder: Path, config: RunConfig, **parts: Any) -> None:
     """Writes `run.json` in one move."""
-    content = {"version": VERSION, "label": config.label, "config": config.model_dump(mode="json"), **parts}
+    content = {"version": VERSION, "label": label_of(config), "config": config.model_dump(mode="json"), **parts}
     write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 
 from msam_bench.analysis.statistics import words
-from msam_bench.config.run import RunConfig, resolve, validated
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig, validated
 from msam_bench.data import source
 from msam_bench.registry import EXTENSIONS
 from msam_bench.reporting.run_summary import Record, average, score_of

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from msam_bench.analysis.statistics import words
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import label_of, resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.reporting.result import Result
 from msam_bench.reporting.run_summary import Record
@@ -98,7 +99,7 @@ class Study:
             raise ValueError(f"All {len(diverged)} runs of the study diverged; lower the learning rate.")
         found: dict[str, list[str]] = {}
         for run in diverged:
-            found.setdefault(f"{run.label} ({run.data}, {run.fusion} fusion)", []).append(str(run.seed))
+            found.setdefault(f"{label_of(run)} ({run.data}, {run.fusion} fusion)", []).append(str(run.seed))
         notes = [f"{name} diverged at seed {words(seeds)}, and is judged without." for name, seeds in found.items()]
         result = self.conclude(records)
         return replace(result, details=[*result.details, *notes])

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msam_bench.config.run import RunConfig, tuned
+from msam_bench.config.resolve import tuned
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.reporting.result import Result
 from msam_bench.reporting.run_summary import Record

@@ -10,8 +10,8 @@ import torch
 from msam import Joint
 from msam_bench.analysis.probing import probe
 from msam_bench.runs.restore import restored
-from msam_bench.training.distributed import Distributed
-from msam_bench.training.evaluation import Measures
+from msam_bench.training.evaluation import Evaluator
+from msam_bench.training.loaders import SplitSet
 from msam_bench.training.metrics import scoring
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def inspect_run(record: Any) -> Look:
         return Look({}, probes)
     score = scoring(dataset)
     backward = Joint().on(objective.model, score.criterion)
-    return Look(Measures(dataset, backward, score, Distributed()).contributions("train"), probes)
+    evaluator = Evaluator(backward, score, {"train": SplitSet(dataset.splits["train"])}, dataset.modalities)
+    return Look(evaluator.contributions("train"), probes)
 
 
 def _encoded(objective: Objective, split: Split, names: tuple[str, ...]) -> dict[str, Tensor]:

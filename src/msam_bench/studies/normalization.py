@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from msam_bench.analysis.statistics import summarise
-from msam_bench.config.run import RunConfig, tuned
+from msam_bench.config.resolve import tuned
+from msam_bench.config.run import RunConfig
 from msam_bench.reporting.figures import lines, looks
 from msam_bench.reporting.figures.curves import curves
 from msam_bench.reporting.figures.drawing import Axes

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from msam_bench.analysis.statistics import summarise
-from msam_bench.config.run import RunConfig, defaults
+from msam_bench.config.resolve import defaults
+from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.data.sets.regrouped import parted
 from msam_bench.reporting.figures.curve_plot import Points, curve

@@ -4,7 +4,7 @@ A file is one safetensors archive: the tensors of a nested state under their pat
 of both. Loading one can run no code, whoever wrote it, and a damaged one is never taken for whole.
 
     save(last, state, keep=previous)
-    state = newest(last, previous, told=print)       # the previous one, if the last is damaged
+    state = newest(last, previous, warn=print)       # the previous one, if the last is damaged
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def newest(last: Path, previous: Path, told: Callable[[str], None]) -> dict[str, Any] | None:
+def newest(last: Path, previous: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
     """The state of the last checkpoint or, if that is damaged or missing, of the one before, which takes its place.
 
     Args:
         last: where `save` writes.
         previous: where `save` keeps the one before.
-        told: hears in a sentence that the last one was damaged.
+        warn: called with a sentence that the last one was damaged.
 
     Returns:
         None if there is no checkpoint at all.
@@ -79,17 +79,17 @@ def newest(last: Path, previous: Path, told: Callable[[str], None]) -> dict[str,
     except ValueError as error:
         state = load(previous)
         if last.is_file():
-            told(f"{str(error).partition(';')[0]}; continuing from the checkpoint before it.")
+            warn(f"{str(error).partition(';')[0]}; continuing from the checkpoint before it.")
         previous.replace(last)
         return state
 
 
 def _digest(plain: str, tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256(plain.encode())
+    digest = hashlib.sha256(plain.encode())
     for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -1,8 +1,8 @@
 """Live watch: the failure signatures of imbalance and of a perturbation that does nothing, said in words, once each.
 
 watch = Watch(("audio", "image"), alone={"image": 0.65})      # accuracies of encoders trained apart, where known
-watch.look(rows)                                              # after every epoch; the sentences that are new
-watch.said                                                    # all so far
+watch.check(rows)                                            # after every epoch: the sentences that are new
+watch.warnings                                                 # all so far
 
 It reads the rows of `metrics.csv` alone, so that a resumed run says the same as one that was never interrupted.
 """
@@ -37,20 +37,20 @@ class Watch:
 
     def __init__(self, modalities: Sequence[str], alone: Mapping[str, float], still: bool = False) -> None:
         self.modalities, self.alone, self.still = tuple(modalities), dict(alone), still
-        self.said: dict[str, str] = {}
+        self.warnings: dict[str, str] = {}
 
-    def look(self, rows: Rows) -> list[str]:
+    def check(self, rows: Rows) -> list[str]:
         """What the last of all rows shows that was not said before."""
-        found = {key: text for key, sign in _SIGNS.items() if (text := sign(self, rows))}
-        found |= {f"behind/{name}": text for name in self.modalities if (text := _behind(self, rows, name))}
-        fresh = {key: text for key, text in found.items() if key not in self.said}
-        self.said |= fresh
+        signs = {key: text for key, sign in _SIGNS.items() if (text := sign(self, rows))}
+        signs |= {f"behind/{name}": text for name in self.modalities if (text := _behind(self, rows, name))}
+        fresh = {key: text for key, text in signs.items() if key not in self.warnings}
+        self.warnings |= fresh
         return list(fresh.values())
 
     def replay(self, rows: Rows) -> None:
         """Says again what earlier epochs showed, after a resumed run has read its rows."""
         for end in range(1, len(rows) + 1):
-            self.look(rows[:end])
+            self.check(rows[:end])
 
 
 def _switching(watch: Watch, rows: Rows) -> str:
@@ -96,11 +96,11 @@ def _behind(watch: Watch, rows: Rows, name: str) -> str:
     key, apart = f"alone/{name}", watch.alone.get(name)
     if apart is None or len(rows) <= SPAN or key not in rows[-1]:
         return ""
-    own = rows[-1][key]
-    if apart - own <= BEHIND or own > rows[-1 - SPAN][key]:
+    score = rows[-1][key]
+    if apart - score <= BEHIND or score > rows[-1 - SPAN][key]:
         return ""
     return (
-        f"Epoch {len(rows)}: {name} alone is at {100 * own:.1f} % on validation, {100 * (apart - own):.1f} points "
+        f"Epoch {len(rows)}: {name} alone is at {100 * score:.1f} % on validation, {100 * (apart - score):.1f} points "
         f"behind the same encoder trained apart ({100 * apart:.1f} %), and has gained nothing for {SPAN} epochs."
     )
 

@@ -38,7 +38,8 @@ from optuna import Study
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from msam_bench.config.run import RunConfig, resolve
+from msam_bench.config.resolve import resolve
+from msam_bench.config.run import RunConfig
 from msam_bench.config.search_space import listed, ranges
 from msam_bench.data import source
 from msam_bench.registry import build

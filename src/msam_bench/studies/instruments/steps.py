@@ -17,7 +17,7 @@ import torch
 from msam import MSAM, SAM, Joint, Method, Shapley
 from msam.objective import Objective
 from msam.types import Contributions, Features, Inputs
-from msam_bench.config.run import resolve
+from msam_bench.config.resolve import resolve
 from msam_bench.data import Dataset, source
 from msam_bench.runs.restore import model_of
 from msam_bench.studies.instruments.step_costs import Cost, measure, training_step

@@ -1,0 +1,100 @@
+"""The parts of a run, made from its configuration: data, model, method, optimizer, loop and evaluation.
+
+    run = assemble(resolve("digits6", "late", "msam"))
+    for epoch in run.loop.epochs(run.budget.over):
+        print(run.evaluator.evaluate("valid"))
+
+Nothing is written; `msam_bench.runs.fit` is the folder around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from msam import Method
+from msam_bench import data
+from msam_bench.config.run import OptimizerConfig, RunConfig
+from msam_bench.registry import build
+from msam_bench.runs.restore import load_weights, model_of
+from msam_bench.training.budget import Budget
+from msam_bench.training.distributed import ProcessGroup
+from msam_bench.training.evaluation import Evaluator
+from msam_bench.training.loaders import OrderedBatches, SplitLoader, SplitSet
+from msam_bench.training.loop import Loop
+from msam_bench.training.metrics import Score, scoring
+from msam_bench.training.passes import PassCount
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """One run before its first step.
+
+    Args:
+        config: decides all the others.
+        dataset: with the split of the seed.
+        score: how outputs are scored.
+        model: with its initial weights, in no wrapper.
+        method: bound to it in the loop.
+        budget: ends the loop.
+        loop: trains.
+        evaluator: of the splits.
+    """
+
+    config: RunConfig
+    dataset: data.Dataset
+    score: Score
+    model: nn.Module
+    method: Method
+    budget: Budget
+    loop: Loop
+    evaluator: Evaluator
+
+
+def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assembly:
+    """Makes the parts of a run; seeds torch's stream, which the initial weights and dropout are drawn from.
+
+    Args:
+        config: of the run.
+        processes: that train it together; those of torchrun if None.
+
+    Raises:
+        ValueError: an impossible configuration, or data or weights that are missing or damaged.
+    """
+    processes = processes or ProcessGroup()
+    dataset = data.source(config.data).load(config.seed)
+    train = SplitLoader(dataset.splits["train"], config.batch_size, config.seed, processes)
+    torch.manual_seed(config.seed)
+    score, model = scoring(dataset), model_of(config, dataset)
+    load_weights(model, config)
+    method = build(config.method, config.widths(dataset.modalities), dataset.outputs, score.value)
+    optimizer = make_optimizer(config.optimizer, [*model.parameters(), *method.parameters()])
+    backward = method.on(processes.wrap(model), score.criterion)
+    passes = PassCount(backward.objective)
+    budget = Budget(config.budget, config.epochs, train.batches, passes)
+    loop = Loop(
+        model,
+        backward,
+        optimizer,
+        train.shuffled,
+        sets={name: OrderedBatches(dataset.splits[name], config.batch_size) for name in ("train", "valid")},
+        scheduler=budget.scheduler(config.optimizer.schedule, optimizer, config.optimizer.step_epochs),
+        stop=lambda: budget.spent,
+        passes=passes,
+        processes=processes,
+    )
+    if processes.rank:
+        torch.manual_seed(config.seed + 1_000_003 * processes.rank)  # dropout masks of its own
+    sets = {name: SplitSet(split) for name, split in dataset.splits.items()}
+    evaluator = Evaluator(backward, score, sets, dataset.modalities, processes)
+    return Assembly(config, dataset, score, model, method, budget, loop, evaluator)
+
+
+def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The base optimizer of a configuration."""
+    if config.name == "sgd":
+        return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return kind(parameters, config.lr, weight_decay=config.weight_decay)

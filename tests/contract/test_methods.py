@@ -1,6 +1,6 @@
 """The contract of design section 4: every method x models x numbers of modalities.
 
-A new method is one row of METHODS, and one of REFUSES if there are models that it refuses.
+A new method joins with its default arguments; other ones are a row of METHODS, and models that it refuses of REFUSES.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ from msam import (
     Shapley,
     Unimodal,
 )
+from msam_bench.config.run import MethodConfig
+from msam_bench.registry import build, methods
 from zoo import CLASSES, NAMES, Opaque, batch, close, gradients, informed, model, run, same, state, teachers
 
 Names = Sequence[str]
@@ -112,6 +114,19 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "lfm-code": lambda names: LFM(dict.fromkeys(names, 6), CLASSES, faithful="code"),
     "mbsd": lambda names: MBSD(dict.fromkeys(names, 6), CLASSES),
 }
+
+
+def _add_rows() -> None:
+    """A row with default arguments for every registered method of the library that has none above."""
+    covered = {type(make(NAMES[:2])) for make in METHODS.values()}
+    for name, entry in methods().items():
+        if entry.cls.__module__.startswith("msam.methods.") and entry.cls not in covered:
+            METHODS[name] = lambda names, name=name: build(  # type: ignore[misc]
+                MethodConfig(name=name), dict.fromkeys(names, 6), CLASSES
+            )
+
+
+_add_rows()
 REFUSES: dict[str, Callable[[int, str], bool]] = {
     "msam-encoder+head": lambda count, fusion: fusion == "early" and count > 1,
     "ogm": lambda count, fusion: fusion == "early" or count != 2,
@@ -364,7 +379,7 @@ def test_every_public_method_is_in_the_contract() -> None:
     import msam
 
     public = {cls for cls in vars(msam).values() if isinstance(cls, type) and issubclass(cls, Method)} - {Method}
-    assert public == {type(make(name)) for name in METHODS}
+    assert public <= {type(make(name)) for name in METHODS}
 
 
 @pytest.mark.parametrize("name", REFUSES)

@@ -337,13 +337,13 @@ def test_a_second_process_on_a_run_says_so_waits_and_finds_it_finished(
     first = context.Process(target=_train, args=(tmp_path, ready, go))
     first.start()
     assert ready.wait(60)
-    said = fit._say
+    report = fit._print
 
-    def told(words: str) -> None:
-        said(words)
+    def reporting(words: str) -> None:
+        report(words)
         go.set()
 
-    monkeypatch.setattr(fit, "_say", told)
+    monkeypatch.setattr(fit, "_print", reporting)
     epochs: list[int] = []
     record = fit.run(config(), tmp_path, epochs.append)
     first.join(60)

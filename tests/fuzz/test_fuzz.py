@@ -29,7 +29,7 @@ from msam_bench.data.store.building import Sample
 from msam_bench.data.store.building import build as build_store
 from msam_bench.data.store.manifest import NAME, Header, sha256
 from msam_bench.data.store.prepared import opened
-from msam_bench.registry import METHODS, build
+from msam_bench.registry import build, methods
 from msam_bench.reporting import pictures
 from msam_bench.runs import fit
 from msam_bench.training import checkpoint
@@ -103,7 +103,7 @@ VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dict
 KEYS = st.sampled_from(list(RunConfig.model_fields)) | WORDS
 METHOD = st.builds(
     lambda name, parts: ":".join([name, *parts]),
-    st.sampled_from([*METHODS, "msam.methods.sam:SAM", "os:system", "builtins:dict"]) | WORDS,
+    st.sampled_from([*methods(), "msam.methods.sam:SAM", "os:system", "builtins:dict"]) | WORDS,
     st.lists(
         st.builds(
             lambda key, value: f"{key}={value}",

@@ -12,7 +12,7 @@ from torch import nn
 from msam_bench.config.resolve import resolve
 from msam_bench.config.run import validated
 from msam_bench.data.modality import KINDS, Modality
-from msam_bench.encoders import BY_KIND, ENCODERS, encoder
+from msam_bench.encoders import encoder, encoders, takes, usual_encoder
 from msam_bench.encoders.convolutions import Convolutions
 from msam_bench.encoders.resnet import ResNet18
 from msam_bench.encoders.transformer import Transformer, present
@@ -36,7 +36,7 @@ def sample(look: Modality, batch: int = 4) -> torch.Tensor:
     return torch.randn(batch, *look.shape, generator=generator)
 
 
-FITTING = [(name, kind) for name, (_, kinds) in ENCODERS.items() for kind in kinds]
+FITTING = [(name, kind) for name, build in encoders().items() for kind in takes(build).kinds]
 
 
 @pytest.mark.parametrize(("name", "kind"), FITTING)
@@ -65,8 +65,8 @@ def test_an_absent_input_has_a_finite_feature(name: str, kind: str) -> None:
 
 
 def test_the_kind_chooses_where_nobody_names_an_encoder() -> None:
-    assert set(BY_KIND) == set(KINDS)
-    for kind, name in BY_KIND.items():
+    for kind in KINDS:
+        name = usual_encoder(kind)
         chosen, named = encoder(LOOKS[kind], 16), encoder(LOOKS[kind], 16, name=name)
         assert list(chosen.state_dict()) == list(named.state_dict())
     own = Modality("image", (1, 28, 28), encoder="lenet")

@@ -6,13 +6,15 @@ import pytest
 
 from msam_bench.config.resolve import resolve
 from msam_bench.data import source
-from msam_bench.registry import CONTROLS, EXTENSIONS, METHODS
+from msam_bench.registry import methods, rivals
 from msam_bench.runs.choice import choose, refusal
 
 
 def refusals(data: str, fusion: str) -> dict[str, str | None]:
     dataset = source(data).load(0)
-    return {name: refusal(resolve(data, fusion, name), dataset) for name in METHODS if name not in CONTROLS}
+    return {
+        name: refusal(resolve(data, fusion, name), dataset) for name, entry in methods().items() if not entry.control
+    }
 
 
 def test_named_methods_are_taken_once_in_their_order_and_nothing_is_asked() -> None:
@@ -23,7 +25,7 @@ def test_named_methods_are_taken_once_in_their_order_and_nothing_is_asked() -> N
 
 def test_all_is_the_catalogue_without_controls_and_can_be_mixed() -> None:
     found = choose("sam:rho=0.3,all,joint", lambda name: None)
-    assert found.methods == ("sam:rho=0.3", *(m for m in METHODS if m not in CONTROLS | set(EXTENSIONS.values())))
+    assert found.methods == ("sam:rho=0.3", *rivals())
     assert found.notes == ()
 
 
@@ -44,7 +46,11 @@ def test_what_is_unfit_is_replaced_by_its_extension_or_left_out_with_its_reason(
 
 
 def test_controls_and_extensions_are_in_the_catalogue() -> None:
-    assert set(METHODS) >= CONTROLS | EXTENSIONS.keys() | set(EXTENSIONS.values())
+    extensions = {name: entry.extension for name, entry in methods().items() if entry.extension}
+    assert {name: entry.extends for name, entry in methods().items() if entry.extends} == {
+        extension: name for name, extension in extensions.items()
+    }
+    assert set(rivals()) == methods().keys() - {n for n, e in methods().items() if e.control} - {*extensions.values()}
 
 
 def test_every_method_suits_two_modalities_with_late_fusion() -> None:
@@ -53,5 +59,5 @@ def test_every_method_suits_two_modalities_with_late_fusion() -> None:
 
 def test_what_compares_two_modalities_refuses_six() -> None:
     refused = {name: why for name, why in refusals("digits6", "late").items() if why}
-    assert refused.keys() == EXTENSIONS.keys()
+    assert refused.keys() == {name for name, entry in methods().items() if entry.extension}
     assert all("compares two modalities, found 6" in why for why in refused.values())

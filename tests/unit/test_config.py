@@ -9,7 +9,7 @@ import pytest
 from msam import MSAM, Method
 from msam_bench.config.resolve import label_of, resolve, tuned
 from msam_bench.config.run import MethodConfig, RunConfig, parse_method, validated
-from msam_bench.registry import METHODS, build
+from msam_bench.registry import build, methods
 
 WIDTHS = {"fou": 8, "fac": 8}
 
@@ -84,7 +84,7 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
         resolve("digits6", "late", "joint", tmp_path / "absent.toml")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", methods())
 def test_every_method_of_the_catalogue_can_be_built(name: str) -> None:
     params = {"modality": "fou"} if name == "unimodal" else {}
     assert isinstance(build(MethodConfig(name=name, params=params), WIDTHS, 10), Method)

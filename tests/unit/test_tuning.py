@@ -13,10 +13,10 @@ import pytest
 
 from msam_bench.config.run import RunConfig
 from msam_bench.config.search_space import space
-from msam_bench.registry import CONTROLS, EXTENSIONS, METHODS, build
+from msam_bench.registry import build, methods, rivals
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "tune.py"
-RIVALS = [name for name in METHODS if name not in CONTROLS]
+RIVALS = [name for name, entry in methods().items() if not entry.control]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_every_other_trial_is_taken_where_there_are_to_be_fewer(tune: Any) -> No
 
 def test_the_space_has_no_method_that_is_not_tuned() -> None:
     names = set(space())
-    assert names == set(RIVALS) - set(EXTENSIONS.values())
+    assert names == set(rivals())
 
 
 class Pretended(Executor):

@@ -49,6 +49,11 @@ class AESAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "ae-sam", "sharpness"
+    paper = "Jiang et al. 2023, arXiv 2304.14647"
+    # rho: as SAM
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     remembers = ("epoch", "mean", "variance")
 
     def __init__(

@@ -65,6 +65,12 @@ class AGM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "agm", "balance"
+    paper = "Li et al. 2023, arXiv 2308.07686"
+    # alpha: 1 in the code, 1.5 on CREMA-D, 2.5 on AV-MNIST, 4 on UR-Funny, 6 with early fusion, by the authors
+    search = {"alpha": [0.5, 1.0, 1.5, 2.0, 2.5, 4.0, 6.0]}
+    remedies = {"agm": "restraint"}
+
     remembers = ("batches", "means")
 
     def __init__(

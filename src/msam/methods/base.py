@@ -17,7 +17,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -42,10 +43,26 @@ class Method(nn.Module, ABC):
     Attributes:
         needs: what the model must show, any of `encoders`, `separate_encoders`, `fuse`, `additive_fusion`, `heads`.
         learns_from: what `Backward.next_epoch` must be given, any of `train`, `valid`.
+        name: of the method in the bench and the documentation; a class without one is named by its path.
+        family: `reference`, `sharpness` or `balance`.
+        paper: authors, year and arXiv id or venue.
+        search: argument -> its values in the listed trials of a search; `lr` is the optimizer's.
+        variants: further names -> the arguments that each stands for.
+        extended_by: the variant for more than two modalities, of a method that its authors define for two.
+        controls: those names that answer a question about another method and are no rivals.
+        remedies: name -> what it is advised for: `support` of weak modalities, `restraint` of a leader, `flatness`.
     """
 
     needs: frozenset[str] = frozenset()
     learns_from: frozenset[str] = frozenset()
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    search: ClassVar[Mapping[str, Sequence[float]]] = MappingProxyType({})
+    variants: ClassVar[Mapping[str, Mapping[str, float | str]]] = MappingProxyType({})
+    extended_by: ClassVar[str] = ""
+    controls: ClassVar[frozenset[str]] = frozenset()
+    remedies: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:

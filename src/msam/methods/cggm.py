@@ -63,6 +63,12 @@ class CGGM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "cggm", "balance"
+    paper = "Guo et al. 2024, arXiv 2411.01409"
+    # rho: 1 to 1.3; direction (lambda): 0.05, 0.1, 0.2, in the authors' code
+    search = {"rho": [1.0, 1.0, 1.0, 1.3, 1.3, 1.3, 1.6], "direction": [0.05, 0.1, 0.2, 0.05, 0.1, 0.2, 0.2]}
+    remedies = {"cggm": "restraint"}
+
     remembers = ("accuracies", "late")
 
     def __init__(

@@ -45,6 +45,11 @@ class CML(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "cml", "balance"
+    paper = "Ma et al. 2023, arXiv 2306.01265"
+    # weight: 0.1 in BalanceBenchmark
+    search = {"weight": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]}
+
     remembers = ("batches",)
 
     needs = frozenset({"encoders", "fuse"})

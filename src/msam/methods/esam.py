@@ -55,6 +55,11 @@ class ESAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "esam", "sharpness"
+    paper = "Du et al. 2022, arXiv 2110.03141"
+    # rho: as SAM; beta and gamma keep the paper's values
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     remembers = ("batches",)
 
     def __init__(self, rho: float = 0.05, beta: float = 0.6, gamma: float = 0.5, seed: int = 0) -> None:

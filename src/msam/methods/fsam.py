@@ -47,6 +47,11 @@ class FSAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "f-sam", "sharpness"
+    paper = "Li et al. 2024, arXiv 2403.12350"
+    # rho: as SAM; sigma 1 and momentum 0.9, as in the authors' code
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     remembers = ("mean",)
 
     def __init__(

@@ -53,6 +53,12 @@ class GBlending(Remembering, Method):
         ValueError: if an argument is out of its range, or weights are given to what the model does not have.
     """
 
+    name, family = "g-blending", "balance"
+    paper = "Wang, Tran and Feiszli 2020, arXiv 1905.12681"
+    # epochs between measurements: 5 to 10
+    search = {"every": [1, 2, 3, 4, 5, 7, 10]}
+    remedies = {"g-blending": "support"}
+
     remembers = ("weights", "epoch", "before")
 
     needs = frozenset({"separate_encoders"})

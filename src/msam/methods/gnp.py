@@ -24,6 +24,11 @@ class GNP(Method):
         sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
     """
 
+    name, family = "gnp", "sharpness"
+    paper = "Zhao et al. 2022, arXiv 2202.03599"
+    # rho: as SAM
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     def __init__(self, alpha: float = 0.5, rho: float = 0.05, sync_perturbation: bool = False) -> None:
         super().__init__()
         self.alpha, self.rho = in_range("alpha", alpha, 0, 1), in_range("rho", rho, 0)

@@ -15,6 +15,12 @@ class Joint(Method):
     Passes a batch: 1 forward, 1 backward.
     """
 
+    name, family = "joint", "reference"
+    paper = ""
+    # nothing to set: the learning rate. What is best here is the learning rate of all methods that list another
+    # setting
+    search = {"lr": [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]}
+
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the plain gradient."""
         return objective.accumulate_gradient(inputs, target, observed=False).outcome()

@@ -57,6 +57,13 @@ class LFM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "lfm", "balance"
+    paper = "Yang et al. 2024, NeurIPS"
+    # share of the alignment, which the authors' code keeps between 0.05 and 0.95; its course over the training if
+    # not given
+    search = {"align": [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9]}
+    remedies = {"lfm": "support"}
+
     remembers = ("epoch",)
 
     needs = frozenset({"separate_encoders"})

@@ -45,6 +45,11 @@ class LookSAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "looksam", "sharpness"
+    paper = "Liu et al. 2022, arXiv 2203.02714"
+    # rho: as SAM; every 5 batches, as in the paper
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     remembers = ("batches", "sideways")
 
     def __init__(self, rho: float = 0.05, every: int = 5, alpha: float = 0.7) -> None:

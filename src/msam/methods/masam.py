@@ -68,6 +68,12 @@ class MASAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "masam", "sharpness"
+    paper = "ICLR 2026, OpenReview AUKeDukcUi"
+    # rho: 0.3 and 0.5 in the paper, 0.05 and 0.1 in the code's defaults
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0]}
+    remedies = {"masam": "support"}
+
     remembers = ("last", "mean")
 
     needs = frozenset({"separate_encoders"})

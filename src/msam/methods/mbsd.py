@@ -46,6 +46,12 @@ class MBSD(Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "mbsd", "balance"
+    paper = "Liu et al. 2023, WSDM; arXiv 2502.10816"
+    # weight: 1 in BalanceBenchmark
+    search = {"weight": [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]}
+    remedies = {"mbsd": "support"}
+
     needs = frozenset({"separate_encoders"})
 
     def __init__(self, widths: Mapping[str, int], classes: int, weight: float = 1.0, seed: int = 0) -> None:

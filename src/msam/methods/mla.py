@@ -62,6 +62,12 @@ class MLA(Remembering, Method):
         ValueError: if the widths differ, or an argument is out of its range.
     """
 
+    name, family = "mla", "balance"
+    paper = "Zhang et al. 2024, arXiv 2311.10707"
+    # nothing to set: the learning rate
+    search = {"lr": [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]}
+    remedies = {"mla": "support"}
+
     remembers = ("batch", "length", "begun")
 
     needs = frozenset({"separate_encoders", "additive_fusion"})

@@ -31,6 +31,11 @@ class MMCosine(Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "mmcosine", "balance"
+    paper = "Xu et al. 2023, arXiv 2303.05338"
+    # scale: 10 in the paper's code, 15 in BalanceBenchmark
+    search = {"scale": [3.0, 5.0, 8.0, 10.0, 12.0, 15.0, 20.0]}
+
     needs = frozenset({"separate_encoders", "additive_fusion", "heads"})
 
     def __init__(self, scale: float = 10.0) -> None:

@@ -46,6 +46,12 @@ class MMPareto(Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "mmpareto", "balance"
+    paper = "Wei and Hu 2024, arXiv 2405.17730"
+    # gamma: 1.5 in the authors' code, above 1 in the paper
+    search = {"gamma": [1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0]}
+    remedies = {"mmpareto": "support"}
+
     needs = frozenset({"separate_encoders"})
 
     def __init__(

@@ -69,6 +69,20 @@ class MSAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "msam", "sharpness"
+    paper = "arXiv 2510.24919"
+    # rho: not published; as SAM
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+    variants = {
+        "msam-encoder": {"scope": "encoder"},
+        "msam-encoder+head": {"scope": "encoder+head"},
+        "msam-shapley": {"scope": "shapley"},
+        "msam-random": {"dominant": "random"},
+        "msam-weakest": {"dominant": "weakest"},
+    }
+    controls = frozenset({"msam-random", "msam-weakest"})
+    remedies = {"msam": "flatness", "msam-encoder": "flatness"}
+
     remembers = ("batches",)
 
     def __init__(

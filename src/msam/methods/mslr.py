@@ -50,6 +50,11 @@ class MSLR(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "mslr", "balance"
+    paper = "Yao and Mihalcea 2022, Findings of ACL"
+    # its factors belong to named modalities of other data sets: the learning rate
+    search = {"lr": [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]}
+
     remembers = ("accuracies", "ratios")
 
     needs = frozenset({"separate_encoders", "fuse"})
@@ -131,6 +136,11 @@ class MSES(Remembering, Method):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    name, family = "mses", "balance"
+    paper = "Fujimori et al. 2019, ACPR"
+    # patience: 10 epochs in AGM's code
+    search = {"patience": [1, 2, 3, 4, 5, 7, 10]}
 
     remembers = ("before", "smooth", "least", "waited", "best")
 

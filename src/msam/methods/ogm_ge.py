@@ -48,6 +48,13 @@ class OGM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "ogm", "balance"
+    paper = "Peng et al. 2022, arXiv 2203.15332"
+    # alpha: 0.1 on VGGSound, 0.3 gated, 0.8 on CREMA-D, in the authors' code
+    search = {"alpha": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0]}
+    variants = {"ogm-pairwise": {"extension": "pairwise-mean"}}
+    extended_by = "ogm-pairwise"
+
     remembers = ("epoch", "batches")
 
     needs = frozenset({"separate_encoders", "additive_fusion"})
@@ -145,6 +152,14 @@ class OGMGE(OGM):
         end: last epoch of the modulation, 50 as in the code; None for no end.
         seed: of the noise.
     """
+
+    name, family = "ogm-ge", "balance"
+    paper = "Peng et al. 2022, arXiv 2203.15332"
+    # alpha: as OGM
+    search = {"alpha": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0]}
+    variants = {"ogm-ge-pairwise": {"extension": "pairwise-mean"}}
+    extended_by = "ogm-ge-pairwise"
+    remedies = {"ogm-ge": "restraint"}
 
     def __init__(
         self,

@@ -49,6 +49,14 @@ class OPM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "opm", "balance"
+    paper = "Wei et al. 2024, arXiv 2410.11582"
+    # least probability of dropping: 0.5 in the authors' code, 0.4 in BalanceBenchmark; how much a lead adds: 0.5
+    search = {"base": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5], "strength": [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0]}
+    variants = {"opm-pairwise": {"extension": "pairwise-mean"}}
+    extended_by = "opm-pairwise"
+    remedies = {"opm": "restraint"}
+
     remembers = ("epoch", "batches")
 
     needs = frozenset({"separate_encoders", "additive_fusion"})

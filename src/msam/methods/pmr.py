@@ -56,6 +56,14 @@ class PMR(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "pmr", "balance"
+    paper = "Fan et al. 2023, arXiv 2211.07089"
+    # alpha: 1 to 3 in the authors' commands
+    search = {"alpha": [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0]}
+    variants = {"pmr-mean-of-others": {"extension": "mean-of-others"}}
+    extended_by = "pmr-mean-of-others"
+    remedies = {"pmr": "support"}
+
     remembers = ("epoch", "prototypes", "seen")
 
     needs = frozenset({"separate_encoders"})

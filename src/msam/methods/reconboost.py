@@ -64,6 +64,15 @@ class ReconBoost(Remembering, Method):
         ValueError: if an argument is out of its range, or a stage has no epoch.
     """
 
+    name, family = "reconboost", "balance"
+    paper = "Hua et al. 2024, arXiv 2405.09321"
+    # w1 1 on MOSEI, 4 on AVE, 5 on CREMA-D; stages of 4 and 4 epochs
+    search = {
+        "boost": [1, 1, 1, 2, 2, 4, 4],
+        "rectify": [1, 1, 1, 2, 2, 4, 4],
+        "w1": [1.0, 4.0, 5.0, 1.0, 5.0, 1.0, 5.0],
+    }
+
     remembers = ("epoch",)
 
     needs = frozenset({"separate_encoders", "additive_fusion"})

@@ -24,6 +24,12 @@ class SAM(Method):
         sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
     """
 
+    name, family = "sam", "sharpness"
+    paper = "Foret et al. 2021, arXiv 2010.01412"
+    # rho: 0.01 to 0.5, arXiv 2010.01412; larger ones are for the small networks of the embedded data
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+    remedies = {"sam": "flatness"}
+
     def __init__(self, rho: float = 0.05, sync_perturbation: bool = False) -> None:
         super().__init__()
         self.rho, self.sync_perturbation = in_range("rho", rho, 0), sync_perturbation
@@ -54,6 +60,12 @@ class ASAM(SAM):
         eta: added to every |w|, at least 0; 0.01 in the paper.
         sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
     """
+
+    name, family = "asam", "sharpness"
+    paper = "Kwon et al. 2021, arXiv 2102.11600"
+    # rho: up to 2, ten times SAM's, arXiv 2102.11600
+    search = {"rho": [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]}
+    remedies = {"asam": "flatness"}
 
     def __init__(self, rho: float = 0.5, eta: float = 0.01, sync_perturbation: bool = False) -> None:
         super().__init__(rho, sync_perturbation)

@@ -53,6 +53,13 @@ class UMT(Remembering, Method):
         ValueError: if an argument is out of its range, or there are neither teachers nor sizes.
     """
 
+    name, family = "umt", "balance"
+    paper = "Du et al. 2021, arXiv 2106.11059"
+    # scale: 10 in BalanceBenchmark; the authors' teachers have a training of their own, these have some of the
+    # epochs
+    search = {"scale": [1.0, 10.0, 50.0, 1.0, 10.0, 50.0, 10.0], "teaching": [3, 3, 3, 6, 6, 6, 10]}
+    remedies = {"umt": "support"}
+
     remembers = ("epoch", "first", "learned")
 
     needs = frozenset({"separate_encoders"})

@@ -22,6 +22,10 @@ class Unimodal(Method):
         absent: what the others look like, see `msam.coalition`.
     """
 
+    name, family = "unimodal", "reference"
+    paper = ""
+    controls = frozenset({"unimodal"})
+
     needs = frozenset({"encoders", "fuse"})
 
     def __init__(self, modality: str, absent: Absent = "zero-feature") -> None:

@@ -65,7 +65,7 @@ class EncoderConfig(Frozen):
     """The encoder of one modality; what is not said is the data set's or the run's.
 
     Args:
-        name: one of `msam_bench.encoders.ENCODERS`.
+        name: one of `msam_bench.encoders.encoders()`, or `package.module:function`.
         features: width of its output; the run's `features` if None.
         params: further arguments of that encoder, such as `layers`.
         weights: a file with its initial weights, safetensors or torch.
@@ -135,11 +135,13 @@ class RunConfig(Frozen):
 def parse_method(text: str) -> MethodConfig:
     """A method as one writes it: `name`, `name:key=value:key=value` or `package.module:Class:key=value`.
 
+    A class of a module outside any package is `module:Class`; its name starts with a capital letter.
+
     Raises:
         ValueError: if a part is not `key=value`.
     """
     name, *parts = text.strip().split(":")
-    if "." in name and parts and "=" not in parts[0]:
+    if parts and "=" not in parts[0] and ("." in name or parts[0][:1].isupper()):
         name = f"{name}:{parts.pop(0)}"
     params = {}
     for part in parts:

@@ -3,24 +3,30 @@
 listed("sam")                  # [{"rho": 0.02}, {"rho": 0.05}, ..., {"rho": 2.0}], one a trial
 opening("sam")                 # the same, coarse ones first
 ranges("sam")                  # {"rho": (0.02, 2.0)}
+
+The i-th trial takes the i-th value of each list of `Method.search`; what is not listed keeps its default. Values are
+those of the paper or the authors' code where they give any, widened to seven; a method without a setting of its own is
+tried at seven learning rates. What is counted in epochs was published for a hundred and more, and is scaled down for
+the short runs here.
 """
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
-from importlib import resources
+from collections.abc import Mapping
 from typing import Any
 
-from msam_bench.registry import EXTENSIONS
+from msam_bench.registry import methods
 
 Number = int | float
 
 
-@cache
 def space() -> dict[str, dict[str, list[Number]]]:
-    """Method -> setting -> its value in each listed trial."""
-    return tomllib.loads(resources.files("msam_bench.config").joinpath("search_space.toml").read_text())
+    """Method -> setting -> its value in each listed trial; extensions are those of what they extend."""
+    return {
+        name: {key: list(values) for key, values in entry.search.items()}
+        for name, entry in methods().items()
+        if entry.search and not entry.extends
+    }
 
 
 def listed(method: str) -> list[dict[str, Any]]:
@@ -44,11 +50,10 @@ def ranges(method: str) -> dict[str, tuple[Number, Number]]:
     return {name: (min(values), max(values)) for name, values in _lists(method).items()}
 
 
-def _lists(method: str) -> dict[str, list[Number]]:
-    extended = {extension: name for name, extension in EXTENSIONS.items()}
-    try:
-        return space()[extended.get(method, method)]
-    except KeyError:
+def _lists(method: str) -> Mapping[str, tuple[Number, ...]]:
+    lists = methods()[method].search if method in methods() else {}
+    if not lists:
         raise ValueError(
             f"There is nothing to search for {method!r}; name methods without arguments, of {', '.join(space())}."
-        ) from None
+        )
+    return lists

@@ -19,7 +19,7 @@ from typing import Any
 import tomli_w
 
 from msam_bench.names import nearest
-from msam_bench.registry import METHODS
+from msam_bench.registry import methods
 
 FUSIONS = ("late", "early")
 
@@ -50,9 +50,9 @@ def checked(content: dict[str, Any], path: Path, fusion: str) -> dict[str, Any]:
             raise ValueError(f"Expected a section [{key}] in {path}, found {inner!r}.")
     if fusion not in content:
         raise ValueError(f"Nothing in {path} is for {fusion} fusion: sweep with --fusion {fusion}.")
-    for method, own in content[fusion].items():
-        if method not in METHODS and ":" not in method:
-            raise ValueError(f"Unknown method {method!r} in {path}: {nearest(method, METHODS)}.")
-        if not isinstance(own, dict) or not isinstance(own.get("optimizer", {}), dict):
-            raise ValueError(f"Expected sections of settings for {method!r} in {path}, found {own!r}.")
+    for method, section in content[fusion].items():
+        if ":" not in method and method not in methods():
+            raise ValueError(f"Unknown method {method!r} in {path}: {nearest(method, methods())}.")
+        if not isinstance(section, dict) or not isinstance(section.get("optimizer", {}), dict):
+            raise ValueError(f"Expected sections of settings for {method!r} in {path}, found {section!r}.")
     return content

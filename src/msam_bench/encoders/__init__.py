@@ -4,72 +4,79 @@
     encoder(Modality("image", (3, 224, 224)), 512, name="resnet18")         # the usual width, 64 channels
     encoder(Modality("sequence", (50, 301)), 768, name="transformer", layers=8, pool="first")
 
-The width of every encoder is the size of its features: a ResNet-18 of 512 features is the usual one, one of 16 is a
-narrow one for a quick look.
+One of your own is named by its path, `package.module:function`, or registered by a package under the entry points
+`msam.encoders`; `encodes` declares what it takes. The width of every encoder is the size of its features: a ResNet-18
+of 512 features is the usual one, one of 16 is a narrow one for quick tests.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from torch import nn
 
-from msam_bench.data.modality import Modality
-from msam_bench.encoders.convolutions import cnn1d, cnn2d, lenet
-from msam_bench.encoders.dense import mlp
-from msam_bench.encoders.resnet import resnet18
-from msam_bench.encoders.transformer import transformer
+from msam_bench.encoders.base import KINDS, ModalitySpec, encodes, takes
 from msam_bench.names import nearest
+from msam_bench.registry import load, plugins, submodules
 
-ENCODERS: Mapping[str, tuple[Callable[..., nn.Module], tuple[str, ...]]] = {
-    "mlp": (mlp, ("vector", "series", "image", "spectrogram", "frames", "sequence")),
-    "cnn1d": (cnn1d, ("series",)),
-    "cnn2d": (cnn2d, ("image", "spectrogram", "frames")),
-    "lenet": (lenet, ("image", "spectrogram", "frames")),
-    "resnet18": (resnet18, ("image", "spectrogram", "frames")),
-    "transformer": (transformer, ("sequence", "tokens")),
-}
-"""Name -> what makes it of a modality and a number of features, and the kinds of modality that it takes."""
+__all__ = ["KINDS", "ModalitySpec", "encoder", "encoders", "encodes", "takes", "usual_encoder"]
 
-BY_KIND = {
-    "vector": "mlp",
-    "series": "cnn1d",
-    "image": "cnn2d",
-    "spectrogram": "cnn2d",
-    "frames": "cnn2d",
-    "sequence": "transformer",
-    "tokens": "transformer",
-}
-"""Kind -> the encoder where nobody names one."""
+Build = Callable[..., nn.Module]
 
 
-def encoder(look: Modality, features: int, hidden: int = 64, name: str | None = None, **own: Any) -> nn.Module:
+@cache
+def encoders() -> dict[str, Build]:
+    """Every encoder by its name: those of the modules of this package, then those of other packages."""
+    functions = [each for module in submodules(__name__) for each in vars(module).values() if inspect.isfunction(each)]
+    shipped = {each.__name__: each for each in functions if hasattr(each, "encodes")}
+    others = plugins("msam.encoders")
+    if both := sorted(shipped.keys() & others.keys()):
+        raise ValueError(f"Two encoders are called {both[0]!r}; rename the entry point of the package that adds one.")
+    return {**shipped, **others}
+
+
+def encoder(spec: ModalitySpec, features: int, hidden: int = 64, name: str | None = None, **params: Any) -> nn.Module:
     """The encoder of a modality.
 
     Args:
-        look: The modality, with its shape.
+        spec: The modality, with its shape.
         features: Size of the feature vector.
         hidden: Width of hidden layers, for encoders that have them.
-        name: One of `ENCODERS`; the modality's own, or that of its kind, if None.
-        **own: Further arguments of that encoder.
+        name: One of `encoders()`, or `package.module:function`; the modality's own, or the usual one, if None.
+        **params: Further arguments of that encoder.
 
     Raises:
         ValueError: An unknown name or argument, or an encoder that does not take this kind of modality.
     """
-    name = name or look.encoder or BY_KIND[look.kind]
-    if name not in ENCODERS:
-        raise ValueError(f"Expected an encoder among {', '.join(ENCODERS)}, found '{name}': {nearest(name, ENCODERS)}.")
-    build, kinds = ENCODERS[name]
-    if look.kind not in kinds:
-        fitting = ", ".join(other for other, (_, takes) in ENCODERS.items() if look.kind in takes)
+    name = name or spec.encoder or usual_encoder(spec.kind)
+    build = _located(name)
+    kinds = takes(build).kinds
+    if spec.kind not in kinds:
+        fitting = ", ".join(other for other, each in encoders().items() if spec.kind in takes(each).kinds)
         raise ValueError(
-            f"Expected {', '.join(kinds)} for '{name}', found a modality of kind '{look.kind}': use {fitting}."
+            f"Expected {', '.join(kinds)} for '{name}', found a modality of kind '{spec.kind}': use {fitting}."
         )
     known = list(inspect.signature(build).parameters)[2:]
-    for key in own:
+    for key in params:
         if key not in known:
             raise ValueError(f"Encoder '{name}' has no argument '{key}': {nearest(key, known, 'it takes none')}.")
     shared = {"hidden": hidden} if "hidden" in known else {}
-    return build(look, features, **{**shared, **own})
+    return build(spec, features, **{**shared, **params})
+
+
+def usual_encoder(kind: str) -> str:
+    """The encoder of a kind of modality where nobody names one."""
+    return next(name for name, build in encoders().items() if kind in takes(build).usual_for)
+
+
+def _located(name: str) -> Build:
+    if ":" in name:
+        build: Build = load(name, "an encoder")
+        return build
+    if name not in encoders():
+        names = encoders()
+        raise ValueError(f"Expected an encoder among {', '.join(names)}, found '{name}': {nearest(name, names)}.")
+    return encoders()[name]

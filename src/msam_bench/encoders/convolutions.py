@@ -6,12 +6,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from msam_bench.data.modality import Modality
+from msam_bench.encoders.base import ModalitySpec, encodes
 
 
-def cnn1d(look: Modality, features: int, hidden: int = 64) -> nn.Module:
+@encodes("series", usual_for="series")
+def cnn1d(spec: ModalitySpec, features: int, hidden: int = 64) -> nn.Module:
     """Three strided convolutions over time, then the mean over time."""
-    sizes = (look.shape[0], hidden, hidden, features)
+    sizes = (spec.shape[0], hidden, hidden, features)
     blocks = [
         layer
         for a, b in pairwise(sizes)
@@ -20,20 +21,22 @@ def cnn1d(look: Modality, features: int, hidden: int = 64) -> nn.Module:
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool1d(1), nn.Flatten())
 
 
-def cnn2d(look: Modality, features: int, hidden: int = 64) -> nn.Module:
+@encodes("image", "spectrogram", "frames", usual_for=("image", "spectrogram", "frames"))
+def cnn2d(spec: ModalitySpec, features: int, hidden: int = 64) -> nn.Module:
     """Three convolutions with pooling, then the mean over the picture."""
-    return Convolutions((look.shape[-3], max(1, hidden // 2), hidden, features), first=3)
+    return Convolutions((spec.shape[-3], max(1, hidden // 2), hidden, features), first=3)
 
 
-def lenet(look: Modality, features: int) -> nn.Module:
+@encodes("image", "spectrogram", "frames")
+def lenet(spec: ModalitySpec, features: int) -> nn.Module:
     """As many convolutions with pooling as halve the picture down to one point; channels double up to the features.
 
     With 48 features for pictures of 28 x 28 and 192 for spectrograms of 112 x 112 it has the channels 6, 12, ... of
     MultiBench (Liang et al. 2021, arXiv 2107.07502).
     """
-    stages = max(1, min(look.shape[-2:]).bit_length() - 1)
+    stages = max(1, min(spec.shape[-2:]).bit_length() - 1)
     channels = [max(1, features // 2 ** (stages - stage)) for stage in range(1, stages + 1)]
-    return Convolutions((look.shape[-3], *channels), first=5)
+    return Convolutions((spec.shape[-3], *channels), first=5)
 
 
 class Pictures(nn.Module):

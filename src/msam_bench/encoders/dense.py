@@ -7,11 +7,12 @@ from math import prod
 
 from torch import nn
 
-from msam_bench.data.modality import Modality
+from msam_bench.encoders.base import ModalitySpec, encodes
 
 
-def mlp(look: Modality, features: int, hidden: int = 64) -> nn.Module:
+@encodes("vector", "series", "image", "spectrogram", "frames", "sequence", usual_for="vector")
+def mlp(spec: ModalitySpec, features: int, hidden: int = 64) -> nn.Module:
     """Two hidden layers and a feature layer, ReLU after each."""
-    sizes = (prod(look.shape), hidden, hidden, features)
+    sizes = (prod(spec.shape), hidden, hidden, features)
     layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
-    return nn.Sequential(*([] if look.kind == "vector" else [nn.Flatten()]), *layers)
+    return nn.Sequential(*([] if spec.kind == "vector" else [nn.Flatten()]), *layers)

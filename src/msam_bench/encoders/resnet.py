@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from msam_bench.data.modality import Modality
+from msam_bench.encoders.base import ModalitySpec, encodes
 from msam_bench.encoders.convolutions import Pictures
 
 
-def resnet18(look: Modality, features: int) -> nn.Module:
+@encodes("image", "spectrogram", "frames")
+def resnet18(spec: ModalitySpec, features: int) -> nn.Module:
     """The ResNet-18 whose last stage has as many channels as features: 512 is the usual one.
 
     Raises:
@@ -16,7 +17,7 @@ def resnet18(look: Modality, features: int) -> nn.Module:
     """
     if features % 8:
         raise ValueError(f"Expected a multiple of 8 as the features of a ResNet-18, found {features}.")
-    return ResNet18(look.shape[-3], features // 8)
+    return ResNet18(spec.shape[-3], features // 8)
 
 
 class ResNet18(Pictures):

@@ -13,11 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from msam_bench.data.modality import Modality
+from msam_bench.encoders.base import ModalitySpec, encodes
 
 
+@encodes("sequence", "tokens", usual_for=("sequence", "tokens"))
 def transformer(
-    look: Modality,
+    spec: ModalitySpec,
     features: int,
     hidden: int = 64,
     layers: int = 2,
@@ -27,7 +28,7 @@ def transformer(
     positions: bool = True,
 ) -> nn.Module:
     """The Transformer of a modality; see `Transformer`."""
-    first = nn.Embedding(look.vocabulary, features) if look.vocabulary else nn.Linear(look.shape[-1], features)
+    first = nn.Embedding(spec.vocabulary, features) if spec.vocabulary else nn.Linear(spec.shape[-1], features)
     return Transformer(first, features, hidden, layers, heads, dropout, pool, positions)
 
 

@@ -1,8 +1,8 @@
 """Which methods are compared: those that are named, and for `all` every one that suits the data and the fusion.
 
-    found = choose("all,sam:rho=0.3", suits)
-    found.methods            # ("joint", "sam", ..., "ogm-pairwise", ..., "sam:rho=0.3")
-    found.notes              # ("ogm-pairwise stands for ogm: OGM compares two modalities, found 6.", ...)
+    choice = choose("all,sam:rho=0.3", suits)
+    choice.methods           # ("joint", "sam", ..., "ogm-pairwise", ..., "sam:rho=0.3")
+    choice.notes             # ("ogm-pairwise stands for ogm: OGM compares two modalities, found 6.", ...)
 
 `all` is every method of the catalogue but its controls. A method that is defined for two modalities is replaced by its
 extension where there are more, under the extension's own name; the methods that remain unfit are left out, and said.
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msam_bench.registry import CONTROLS, EXTENSIONS, METHODS
+from msam_bench.registry import methods
+from msam_bench.registry import rivals as rival_names
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
@@ -67,10 +68,8 @@ def refusal(config: RunConfig, dataset: Dataset) -> str | None:
 def _rivals(refusal: Callable[[str], str | None]) -> tuple[list[str], tuple[str, ...]]:
     """The methods of `all` that can be trained, and what is to be said of the others."""
     fit, notes = [], []
-    for name in METHODS:
-        if name in CONTROLS or name in EXTENSIONS.values():
-            continue
-        reason, other = refusal(name), EXTENSIONS.get(name)
+    for name in rival_names():
+        reason, other = refusal(name), methods()[name].extension
         if reason is None:
             fit.append(name)
         elif other and refusal(other) is None:

@@ -12,17 +12,11 @@ from msam_bench.analysis.statistics import words
 from msam_bench.config.resolve import resolve
 from msam_bench.config.run import RunConfig, validated
 from msam_bench.data import source
-from msam_bench.registry import EXTENSIONS
+from msam_bench.registry import methods, remedies
 from msam_bench.reporting.run_summary import Record, average, score_of
 from msam_bench.runs.choice import refusal
 from msam_bench.studies.evidence import evidence
 
-APART = ("mmpareto", "masam", "umt", "lfm", "g-blending", "pmr", "mbsd", "mla")
-"""Methods that give each modality a loss or a teacher of its own."""
-BACK = ("ogm-ge", "agm", "cggm", "opm")
-"""Methods that hold the leading modality back."""
-FLAT = ("sam", "msam", "msam-encoder", "asam")
-"""Methods that look for flatter minima."""
 MOST = 3
 """Methods that are recommended at a time."""
 GAP = 0.1
@@ -46,10 +40,12 @@ def advice(joint: Sequence[Record], starved: Sequence[str], leader: str | None, 
     if starved:
         one = len(starved) == 1
         need = "a loss of its own: its encoder learns" if one else "losses of their own: their encoders learn"
-        steps.append(_try(joint, f"Give {words(starved)} {need} more when trained apart.", APART))
+        steps.append(_try(joint, f"Give {words(starved)} {need} more when trained apart.", remedies("support")))
     if leader and set(starved) - {leader}:
         others = words([name for name in starved if name != leader])
-        steps.append(_try(joint, f"Hold {leader} back, which leads while {others} could learn more.", BACK))
+        steps.append(
+            _try(joint, f"Hold {leader} back, which leads while {others} could learn more.", remedies("restraint"))
+        )
     if leader and not starved and not more:
         why = "but no encoder is shown to learn more when trained apart"
         steps.append(f"Balance asks for no other method than {joint[0].label}: {leader} says more, {why}.")
@@ -58,7 +54,7 @@ def advice(joint: Sequence[Record], starved: Sequence[str], leader: str | None, 
         reached = (
             f"{score_of({'': joint})} is {means[0]:.1f} % in training and {means[1]:.1f} % in test (tau {tau:.2f})"
         )
-        steps.append(_try(joint, f"Look for flatter minima: {reached}.", FLAT))
+        steps.append(_try(joint, f"Look for flatter minima: {reached}.", remedies("flatness")))
     return [step for step in steps if step] or [f"Nothing here asks for another method than {joint[0].label}."]
 
 
@@ -83,7 +79,7 @@ def _suited(config: RunConfig, names: Sequence[str]) -> list[str]:
     def fits(name: str) -> bool:
         return refusal(resolve(config.data, config.fusion, name, seed=config.seed), dataset) is None
 
-    chosen = (name if fits(name) else EXTENSIONS.get(name, name) for name in names)
+    chosen = (name if fits(name) else methods()[name].extension or name for name in names)
     return [name for name in chosen if fits(name)]
 
 

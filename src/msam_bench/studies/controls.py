@@ -26,6 +26,8 @@ class MeanShare(MSAM):
         attribution: how contributions are measured; `Shapley()` if None.
     """
 
+    name, controls = "msam-mean-share", frozenset({"msam-mean-share"})
+
     def __init__(self, rho: float = 0.05, attribution: Shapley | None = None) -> None:
         super().__init__(rho, attribution=attribution)
         self._shares: list[float] = []
@@ -51,6 +53,8 @@ class ShuffledShare(MeanShare):
     A difference between M-SAM and this control is a difference that the weight makes by fitting its own batch.
     """
 
+    name, controls = "msam-shuffled-share", frozenset({"msam-shuffled-share"})
+
     def _share(self, step: TwoPass, contributions: Contributions) -> tuple[Tensor, float | Tensor]:
         share, _ = super()._share(step, contributions)
         return share, random.Random(len(self._shares)).choice(self._shares)
@@ -65,6 +69,8 @@ class GradientShare(MSAM):
         rho: radius of the ball.
         attribution: how the dominant modality is found; `Shapley()` if None.
     """
+
+    name, controls = "msam-gradient-share", frozenset({"msam-gradient-share"})
 
     def __init__(self, rho: float = 0.05, attribution: Shapley | None = None) -> None:
         super().__init__(rho, attribution=attribution)

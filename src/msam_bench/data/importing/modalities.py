@@ -22,7 +22,7 @@ from msam_bench.data.importing.numeric import of_arrays, of_columns
 from msam_bench.data.importing.raw import Raw
 from msam_bench.data.importing.roles import Roles, numbers
 from msam_bench.data.modality import Modality
-from msam_bench.encoders import BY_KIND, ENCODERS
+from msam_bench.encoders import encoders, takes, usual_encoder
 from msam_bench.names import nearest
 
 
@@ -55,7 +55,7 @@ def columns(raw: Raw, roles: Roles, asked: Asked) -> list[Column]:
 
 def encoder_of(look: Modality) -> str:
     """The encoder that a modality gets."""
-    return look.encoder or BY_KIND[look.kind]
+    return look.encoder or usual_encoder(look.kind)
 
 
 def _sorted(raw: Raw, names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -116,8 +116,8 @@ def _with_encoder(column: Column, name: str | None) -> Column:
     """The column with the encoder that was asked for."""
     if name is None:
         return column
-    _check_known([name], ENCODERS, "an encoder")
-    kinds = ENCODERS[name][1]
+    _check_known([name], encoders(), "an encoder")
+    kinds = takes(encoders()[name]).kinds
     if column.look.kind not in kinds:
         raise ValueError(
             f"Expected {', '.join(kinds)} for '{name}', found '{column.name}' of kind '{column.look.kind}': "

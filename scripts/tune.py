@@ -30,7 +30,7 @@ from msam_bench.config.search_space import listed
 from msam_bench.data import source
 from msam_bench.runs.choice import choose, refusal
 from msam_bench.runs.executor import processes, train
-from msam_bench.runs.record import Record
+from msam_bench.runs.record import RunRecord as Record
 
 FIRST_SEED = 1000
 Row = dict[str, Any]

@@ -45,35 +45,35 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained(root: Path) -> list[runs.Record]:
+def trained(root: Path) -> list[runs.RunRecord]:
     return runs.records([root])
 
 
 # ---- restoring and measuring ----------------------------------------------------------------------------------------
 
 
-def test_a_restored_run_tests_as_it_did(trained: list[runs.Record]) -> None:
+def test_a_restored_run_tests_as_it_did(trained: list[runs.RunRecord]) -> None:
     objective, dataset = restored(trained[0])
     test = dataset.splits["test"]
     hits = (objective.logits(test.inputs).argmax(-1) == test.target).double().mean()
     assert float(hits) == pytest.approx(trained[0].summary["test_accuracy"])
 
 
-def test_a_run_that_cannot_be_restored_is_refused(trained: list[runs.Record]) -> None:
+def test_a_run_that_cannot_be_restored_is_refused(trained: list[runs.RunRecord]) -> None:
     with pytest.raises(ValueError, match="Expected a finished run"):
         restored(replace(trained[0], status="failed"))
     with pytest.raises(ValueError, match="have changed since"):
         restored(replace(trained[0], data={**trained[0].data, "fingerprint": "other"}))
 
 
-def test_methods_of_a_seed_are_measured_on_the_same_samples(trained: list[runs.Record]) -> None:
+def test_methods_of_a_seed_are_measured_on_the_same_samples(trained: list[runs.RunRecord]) -> None:
     (_, [(one, target)]), (_, [(other, again)]) = (batches(record, 24, 0) for record in trained)
     assert len(target) == 24
     assert torch.equal(target, again)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.Record], monkeypatch: Any) -> None:
+def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.RunRecord], monkeypatch: Any) -> None:
     record = trained[0]
     first = measured(record, SMALL)
     names = record.data["modalities"]
@@ -106,7 +106,7 @@ def test_measurements_are_made_once_a_plan_and_kept(trained: list[runs.Record], 
         lambda text: "\0",
     ],
 )
-def test_damaged_measurements_are_made_again(trained: list[runs.Record], monkeypatch: Any, damage: Any) -> None:
+def test_damaged_measurements_are_made_again(trained: list[runs.RunRecord], monkeypatch: Any, damage: Any) -> None:
     monkeypatch.setattr("msam_bench.analysis.flatness.measurement._sites", lambda *_: [])  # scores are enough, and fast
     path = trained[0].folder / "flatness.json"
     first = measured(trained[0], replace(SMALL, seed=5))
@@ -117,7 +117,7 @@ def test_damaged_measurements_are_made_again(trained: list[runs.Record], monkeyp
     assert path.read_text() == whole
 
 
-def test_what_cannot_be_measured_is_kept_with_its_reason(trained: list[runs.Record], monkeypatch: Any) -> None:
+def test_what_cannot_be_measured_is_kept_with_its_reason(trained: list[runs.RunRecord], monkeypatch: Any) -> None:
     def refuse(it: Any, plan: Plan) -> Any:
         raise ValueError("no such number here")
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_kept_with_its_reason(trained: list[runs.Reco
 # ---- at equal loss --------------------------------------------------------------------------------------------------
 
 
-def test_snapshots_are_measured_as_their_epochs_were(trained: list[runs.Record]) -> None:
+def test_snapshots_are_measured_as_their_epochs_were(trained: list[runs.RunRecord]) -> None:
     record = trained[0]
     found = losses(record, replace(SMALL, samples=10**6))
     objective, dataset = restored(record, 2)
@@ -142,7 +142,7 @@ def test_snapshots_are_measured_as_their_epochs_were(trained: list[runs.Record])
     assert measured(record, SMALL, 1) != measured(record, SMALL, 2) == measured(record, SMALL, 2)
 
 
-def test_runs_are_met_where_their_losses_are_nearest(trained: list[runs.Record], monkeypatch: Any) -> None:
+def test_runs_are_met_where_their_losses_are_nearest(trained: list[runs.RunRecord], monkeypatch: Any) -> None:
     told = {"joint": {0: 2.0, 1: 0.5, 2: 0.1}, "msam": {0: 2.0, 1: 1.0, 2: 0.4}}
     monkeypatch.setattr("msam_bench.analysis.flatness.matching.losses", lambda record, plan: told[record.label])
     with ThreadPoolExecutor(1) as executor:
@@ -150,7 +150,7 @@ def test_runs_are_met_where_their_losses_are_nearest(trained: list[runs.Record],
     assert {folder.name.split("-")[2]: epoch for folder, epoch in found.items()} == {"joint": 1, "msam": 2}
 
 
-def test_runs_without_snapshots_cannot_be_met(trained: list[runs.Record], tmp_path: Path) -> None:
+def test_runs_without_snapshots_cannot_be_met(trained: list[runs.RunRecord], tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(trained[0].folder, bare, ignore=shutil.ignore_patterns("snapshots"))
     record = runs.read(bare)
@@ -165,15 +165,17 @@ def test_runs_without_snapshots_cannot_be_met(trained: list[runs.Record], tmp_pa
 # ---- many runs ------------------------------------------------------------------------------------------------------
 
 
-def record(label: str, seed: int) -> runs.Record:
+def record(label: str, seed: int) -> runs.RunRecord:
     summary = {"contributions": {"audio": 0.6, "image": 0.3}}
     config = {"data": "made-up", "fusion": "late", "seed": seed, "features": 8, "hidden": 8, "encoders": {}}
     metrics = [{"dominant/audio": 0.7, "dominant/image": 0.3}] if label.startswith("msam") else []
     parts = {"data": {"modalities": ["audio", "image"]}, "environment": {}, "timing": {}, "metrics": metrics}
-    return runs.Record(Path(f"{label}-{seed}"), label, "finished", config, summary=summary, **parts)
+    return runs.RunRecord(Path(f"{label}-{seed}"), label, "finished", config, summary=summary, **parts)
 
 
-def made_up(factor: float, alone: float = 0.5, noise: float = 0.05) -> tuple[list[runs.Record], dict[Path, list[Any]]]:
+def made_up(
+    factor: float, alone: float = 0.5, noise: float = 0.05
+) -> tuple[list[runs.RunRecord], dict[Path, list[Any]]]:
     """Eight seeds of two methods; under msam the image encoder is `factor` times as sharp."""
     generator = torch.Generator().manual_seed(1)
     records, found = [], {}
@@ -270,7 +272,7 @@ def test_one_run_a_method_of_the_seed_that_most_have() -> None:
         chosen([*records, record("msam", 1)])
 
 
-def test_surfaces_share_directions_and_data(trained: list[runs.Record]) -> None:
+def test_surfaces_share_directions_and_data(trained: list[runs.RunRecord]) -> None:
     told: list[tuple[int, int]] = []
     grid = Grid(points=3, samples=24)
     with ThreadPoolExecutor(1) as executor:
@@ -285,7 +287,7 @@ def test_surfaces_share_directions_and_data(trained: list[runs.Record]) -> None:
     assert len(lines) == 19
 
 
-def test_paths_lie_in_the_plane_that_holds_most_of_them(trained: list[runs.Record]) -> None:
+def test_paths_lie_in_the_plane_that_holds_most_of_them(trained: list[runs.RunRecord]) -> None:
     found = trajectories(chosen(trained), Grid(points=5, samples=24))
     assert list(found.paths) == ["joint", "msam"]
     assert found.paths["joint"][-1] == (0, 0)
@@ -297,7 +299,7 @@ def test_paths_lie_in_the_plane_that_holds_most_of_them(trained: list[runs.Recor
     assert "closest to all paths holds" in found.about
 
 
-def test_a_line_is_a_row_of_the_surface(trained: list[runs.Record]) -> None:
+def test_a_line_is_a_row_of_the_surface(trained: list[runs.RunRecord]) -> None:
     with ThreadPoolExecutor(1) as executor:
         plane, line = (surfaces(chosen(trained), Grid(axes=n, points=3, samples=24), executor)[0] for n in (2, 1))
     assert line.straight

@@ -28,7 +28,7 @@ def test_a_run_from_mapped_files_is_the_run_from_memory(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
-def _given(record: runs.Record) -> dict[str, object]:
+def _given(record: runs.RunRecord) -> dict[str, object]:
     """The settings of a run without defaults of its own, for one whose data set has some."""
     asked = {key: record.config[key] for key in ("features", "hidden")}
     return {**asked, **{key: record.config["optimizer"][key] for key in ("lr", "momentum", "weight_decay", "schedule")}}

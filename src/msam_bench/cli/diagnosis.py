@@ -13,7 +13,7 @@ from msam_bench.cli.settings import Paired, Settings, check_positive
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 
 @app.command

@@ -13,7 +13,7 @@ from msam_bench.cli.settings import METHODS, Paired, Settings, chosen_methods, p
 
 if TYPE_CHECKING:
     from msam_bench.analysis.flatness.measures import Plan
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 AT = {
     "selected": "at the selected weights",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from msam_bench.config.run import RunConfig
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord
 
 
 @Parameter(name="*")
@@ -38,7 +38,7 @@ class Where:
         return self.runs or Path("runs")
 
 
-def train_all(configs: list[RunConfig], where: Where, diverged: list[RunConfig] | None = None) -> list[Record]:
+def train_all(configs: list[RunConfig], where: Where, diverged: list[RunConfig] | None = None) -> list[RunRecord]:
     """Trains, continues or finds every run.
 
     What becomes of runs that diverge: see `executor`.
@@ -75,7 +75,7 @@ def artists() -> Executor:
     return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), leave_with_parent)
 
 
-def train_here(config: RunConfig, root: Path) -> Record:
+def train_here(config: RunConfig, root: Path) -> RunRecord:
     """One run in this process."""
     from msam_bench.config.resolve import label_of
     from msam_bench.runs import fit

@@ -49,7 +49,7 @@ def processes(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
 
-def train(config: RunConfig, root: Path) -> runs.Record:
+def train(config: RunConfig, root: Path) -> runs.RunRecord:
     """What a worker does: one run."""
     from msam_bench.runs import fit
 
@@ -62,7 +62,7 @@ def train_all(
     executor: Executor,
     watch: Callable[[State], None] = lambda state: None,
     diverged: list[RunConfig] | None = None,
-) -> list[runs.Record]:
+) -> list[runs.RunRecord]:
     """Trains, continues or finds every run; the records come in the order of the configurations.
 
     Args:
@@ -76,7 +76,7 @@ def train_all(
         ValueError: the first error of a run; those not yet begun are not begun.
     """
     futures = {executor.submit(train, config, root): config for config in configs}
-    lost: set[Future[runs.Record]] = set()
+    lost: set[Future[runs.RunRecord]] = set()
     with stopping(executor):
         pending = set(futures)
         while pending:
@@ -111,7 +111,7 @@ def stopping(executor: Executor) -> Iterator[None]:
         raise
 
 
-def _state(futures: dict[Future[runs.Record], RunConfig], root: Path) -> State:
+def _state(futures: dict[Future[runs.RunRecord], RunConfig], root: Path) -> State:
     finished = [config for future, config in futures.items() if future.done()]
     running = [(config, _epochs(root, config)) for future, config in futures.items() if future.running()]
     begun = [f"{label_of(config)} seed {config.seed}" for config, epochs in running if epochs]

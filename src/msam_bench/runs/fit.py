@@ -45,7 +45,7 @@ def run(
     progress: Callable[[int], None] = lambda epoch: None,
     warn: Callable[[str], None] = lambda text: None,
     every: float = CHECKPOINT_SECONDS,
-) -> runs.Record:
+) -> runs.RunRecord:
     """Trains the run of a configuration, or continues it, or finds it finished.
 
     Args:
@@ -92,7 +92,7 @@ class ResumableRun:
         alone = unimodal_scores(folder.parent, config, self.parts.dataset)
         self.watch = Watch(self.parts.dataset.modalities, alone, getattr(self.parts.method, "rho", None) == 0)
 
-    def train(self, progress: Callable[[int], None], warn: Callable[[str], None]) -> runs.Record:
+    def train(self, progress: Callable[[int], None], warn: Callable[[str], None]) -> runs.RunRecord:
         """Trains all epochs that the budget has left, then tests.
 
         Raises:

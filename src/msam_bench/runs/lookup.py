@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from msam_bench.data import Dataset
 
 
-def find_finished(folder: Path, config: RunConfig, fingerprint: str) -> runs.Record | None:
+def find_finished(folder: Path, config: RunConfig, fingerprint: str) -> runs.RunRecord | None:
     """The finished run of a folder, if it is there with all its snapshots.
 
     Raises:

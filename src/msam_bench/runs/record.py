@@ -14,23 +14,25 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig, validated
 from msam_bench.files import append, write_whole
 from msam_bench.names import stem
-from msam_bench.training.divergence import Diverged
+from msam_bench.training.divergence import Diverged as Diverged
 
-__all__ = ["Diverged"]
+Number = int | float | None
 
 VERSION = 1
 """Version of the layout of a run folder."""
@@ -38,8 +40,66 @@ FILES = ("run.json", "metrics.csv", "last.ckpt", "best.ckpt")
 """What a run writes."""
 
 
+class DataFile(TypedDict):
+    """The data of a run, as `run.json` has them."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    name: str
+    fingerprint: str
+    modalities: list[str]
+    classes: list[str]
+    sizes: dict[str, int]
+
+
+class RunFile(BaseModel):
+    """The content of `run.json`; settings that an older release did not have are filled in later."""
+
+    model_config = ConfigDict(strict=True)
+
+    label: str
+    status: Literal["running", "finished", "failed"]
+    config: dict[str, Any]
+    data: DataFile
+    environment: dict[str, Any]
+    summary: dict[str, Number | dict[str, Number]]
+    timing: dict[str, Number]
+    warnings: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check_summary(self) -> RunFile:
+        """A finished run has its measurements, those of every modality among them."""
+        if self.status == "finished":
+            Finished.model_validate({"summary": self.summary})
+            for part in ("coalitions", "contributions"):
+                for name in self.data["modalities"]:
+                    if not isinstance((values := self.summary[part]), dict) or values.get(name) is None:
+                        raise ValueError(f"no 'summary.{part}.{name}'")
+        return self
+
+
+class Measurements(BaseModel):
+    """The measurements that every finished run has."""
+
+    model_config = ConfigDict(strict=True)
+
+    epoch: int
+    train_accuracy: float
+    valid_accuracy: float
+    test_accuracy: float
+    tau: float
+    coalitions: dict[str, Number]
+    contributions: dict[str, Number]
+
+
+class Finished(BaseModel):
+    """The part of `run.json` that only a finished run has."""
+
+    summary: Measurements
+
+
 @dataclass(frozen=True)
-class Record:
+class RunRecord:
     """One run as its folder holds it.
 
     Args:
@@ -108,7 +168,7 @@ def write_run(folder: Path, config: RunConfig, **parts: Any) -> None:
     write_whole(folder / "run.json", json.dumps(content, indent=1) + "\n")
 
 
-def read(folder: Path) -> Record:
+def read(folder: Path) -> RunRecord:
     """The record of a run folder.
 
     Raises:
@@ -121,65 +181,27 @@ def read(folder: Path) -> Record:
         content = json.loads(path.read_text())
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']}, this is version {VERSION}")
-        known = _checked({"warnings": {}, **content})
-        return Record(folder=folder, metrics=read_metrics(folder), **{key: known[key] for key in _KEYS})
+        fields = dict(RunFile.model_validate(content))
+        config = validated(fields.pop("config")).model_dump(mode="json")
+        return RunRecord(folder=folder, metrics=read_metrics(folder), config=config, **fields)
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise ValueError(f"Expected a run in {folder}, found: {reason}; delete the folder to run it again.") from None
+        raise ValueError(
+            f"Expected a run in {folder}, found: {_reason(error)}; delete the folder to run it again."
+        ) from None
 
 
-_KEYS = {
-    "label": str,
-    "status": str,
-    "config": dict,
-    "data": dict,
-    "environment": dict,
-    "summary": dict,
-    "timing": dict,
-    "warnings": dict,
-}
-_DATA = {"name": str, "fingerprint": str, "modalities": list, "classes": list, "sizes": dict}
-_SUMMARY: dict[str, type] = {"test_accuracy": float, "valid_accuracy": float, "train_accuracy": float, "tau": float}
-_SUMMARY |= {"epoch": int, "coalitions": dict, "contributions": dict}
+def _reason(error: Exception) -> str:
+    """What is wrong with a record, in a few words."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        if first["type"] == "value_error":
+            return _reason(first["ctx"]["error"])
+        where = ".".join(map(str, first["loc"]))
+        return f"no '{where}'" if first["type"] == "missing" else f"{where} {first['input']!r}"
+    return f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
 
 
-def _checked(known: dict[str, Any]) -> dict[str, Any]:
-    """A record as a run writes it, with settings of today that an older release did not have.
-
-    Raises:
-        ValueError, KeyError: if it is something else.
-    """
-    _check_kinds("", known, _KEYS)
-    _check_kinds("data.", known["data"], _DATA)
-    _check_numbers("timing", known["timing"])
-    _check_numbers("summary", known["summary"])
-    _check_kinds("warnings.", known["warnings"], dict.fromkeys(known["warnings"], str))
-    if known["status"] not in ("running", "finished", "failed"):
-        raise ValueError(f"the status {known['status']!r}")
-    if known["status"] == "finished":
-        _check_kinds("summary.", known["summary"], _SUMMARY)
-        for name in known["data"]["modalities"]:
-            _check_kinds("summary.coalitions.", known["summary"]["coalitions"], {name: float})
-            _check_kinds("summary.contributions.", known["summary"]["contributions"], {name: float})
-    return {**known, "config": validated(known["config"]).model_dump(mode="json")}
-
-
-def _check_numbers(where: str, found: dict[str, Any]) -> None:
-    """Raises a ValueError if there is anything but numbers, and dicts of them by coalition or modality."""
-    for name, inner in found.items():
-        if name in ("coalitions", "contributions") and isinstance(inner, dict):
-            _check_numbers(f"{where}.{name}", inner)
-        elif not isinstance(inner, (int, float, type(None))):
-            raise ValueError(f"{where}.{name} {inner!r}")
-
-
-def _check_kinds(where: str, found: dict[str, Any], kinds: Mapping[str, type]) -> None:
-    for name, kind in kinds.items():
-        if not isinstance(found[name], (float, int) if kind is float else kind):
-            raise ValueError(f"{where}{name} {found[name]!r}")
-
-
-def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]:
+def records(places: Iterable[Path], *, status: str = "finished") -> list[RunRecord]:
     """The runs in these folders or below them, each once, in the order of their names.
 
     Raises:
@@ -191,8 +213,8 @@ def records(places: Iterable[Path], *, status: str = "finished") -> list[Record]
             raise ValueError(f"Expected a folder of runs at {place}, found none; name one that a comparison made.")
         for path in sorted(place.glob("**/run.json")):
             folders.setdefault(path.parent.resolve(), path.parent)
-    found = [read(folder) for folder in folders.values()]
-    return [record for record in found if record.status == status or not status]
+    everything = [read(folder) for folder in folders.values()]
+    return [record for record in everything if record.status == status or not status]
 
 
 def append_metrics(folder: Path, rows: list[dict[str, float]]) -> None:
@@ -262,9 +284,9 @@ def _revision() -> str | None:
     """The git revision of the software, if it runs from a checkout of its own."""
     here = Path(__file__).parent
     try:
-        asked = subprocess.run(
+        answer = subprocess.run(
             ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
         )
     except OSError:
         return None
-    return asked.stdout.strip() or None
+    return answer.stdout.strip() or None

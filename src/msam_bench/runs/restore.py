@@ -21,7 +21,7 @@ from msam_bench.training.metrics import scoring
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord
 
 
 def model_of(config: RunConfig, dataset: data.Dataset) -> FusionModel:
@@ -46,7 +46,7 @@ def load_weights(model: FusionModel, config: RunConfig) -> None:
             weights.load(model.encoders[name], Path(said.weights), said.sha256)
 
 
-def restored(record: Record, epoch: int | None = None) -> tuple[Objective, data.Dataset]:
+def restored(record: RunRecord, epoch: int | None = None) -> tuple[Objective, data.Dataset]:
     """The model of a finished run, with the data it was trained on.
 
     Args:
@@ -73,7 +73,7 @@ def restored(record: Record, epoch: int | None = None) -> tuple[Objective, data.
     return Objective(model, scoring(dataset).criterion), dataset
 
 
-def _weights(record: Record, epoch: int | None) -> dict[str, Tensor]:
+def _weights(record: RunRecord, epoch: int | None) -> dict[str, Tensor]:
     if epoch is not None:
         return snapshots.load(record.folder, epoch)
     found: dict[str, Tensor] = checkpoint.load(record.folder / "best.ckpt")["model"]

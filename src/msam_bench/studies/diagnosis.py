@@ -18,7 +18,7 @@ from msam_bench.reporting.figures.modalities import coalitions, shares
 from msam_bench.reporting.grouping import folds_of
 from msam_bench.reporting.result import Result, Sheet
 from msam_bench.reporting.run_summary import Record, score_of
-from msam_bench.runs.record import Record as Run
+from msam_bench.runs.record import RunRecord as Run
 from msam_bench.studies.advice import advice
 from msam_bench.studies.base import Ask, Study
 from msam_bench.studies.imbalance import Gaps, lead, needed, starved, verdict

@@ -44,7 +44,7 @@ from msam_bench.config.search_space import listed, ranges
 from msam_bench.data import source
 from msam_bench.registry import build
 from msam_bench.runs.executor import stopping, train
-from msam_bench.runs.record import Diverged, Record
+from msam_bench.runs.record import Diverged, RunRecord
 from msam_bench.tuning.study import ENDED, begun, held, report, scores_of, study_of
 from msam_bench.tuning.trial import Score, Trial, best, parted
 
@@ -151,7 +151,7 @@ class Sweep:
             mean = None if pruned else fmean(score.accuracy for score in scores)
             study.tell(trial, mean, TrialState.PRUNED if pruned else TrialState.COMPLETE)
 
-    def score(self, future: Future[Record]) -> Score:
+    def score(self, future: Future[RunRecord]) -> Score:
         """How a run did on validation; one that diverged did as badly as can be."""
         try:
             summary = future.result().summary
@@ -180,12 +180,12 @@ class Sweep:
 
 def side_by_side(
     searches: Sequence[Search],
-    submit: Callable[[RunConfig], Future[Record]],
-    score: Callable[[Future[Record]], Score],
+    submit: Callable[[RunConfig], Future[RunRecord]],
+    score: Callable[[Future[RunRecord]], Score],
     told: Callable[[], None],
 ) -> None:
     """Answers every search as soon as all runs that it asked for are there, until all have ended."""
-    waiting: dict[Search, list[Future[Record]]] = {}
+    waiting: dict[Search, list[Future[RunRecord]]] = {}
 
     def go_on(search: Search, scores: Scores | None) -> None:
         with suppress(StopIteration):

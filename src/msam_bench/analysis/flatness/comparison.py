@@ -20,7 +20,7 @@ from msam_bench.analysis.flatness.measures import SCORE, TAU
 from msam_bench.analysis.statistics import Comparison, against, summarise
 
 if TYPE_CHECKING:
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 Values = dict[str, dict[int, float]]
 """Method -> seed -> value."""

@@ -19,7 +19,7 @@ from msam_bench.analysis.flatness.measures import Plan
 from msam_bench.runs.executor import in_order
 
 if TYPE_CHECKING:
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 
 def matched(

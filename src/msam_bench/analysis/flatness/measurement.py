@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from msam import Objective
     from msam.sharpness import Landscape
     from msam_bench.data import Dataset
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 JOINT, ALONE = "all modalities", "alone"
 """Whose loss: that of all modalities together, or that of the block's own modality."""

@@ -19,7 +19,7 @@ from msam_bench.runs.executor import in_order
 
 if TYPE_CHECKING:
     from msam.sharpness import Landscape, Surface
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 Points = list[list[float | None]]
 

@@ -17,7 +17,7 @@ from msam_bench.analysis.flatness.surfaces import Grid, Sheet, landscape_of, wri
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from msam_bench.runs.record import Record
+    from msam_bench.runs.record import RunRecord as Record
 
 _MARGIN = 0.15
 

@@ -23,7 +23,7 @@ CONFIG = resolve("smartwatch", "late", "sam", epochs=1, batch_size=512)
 def test_a_run_elsewhere_is_the_one_trained_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     pytest.importorskip("distributed" if kind == "dask" else kind)
     monkeypatch.chdir(tmp_path)
-    with clusters.named(f"msam_bench.runs.clusters:{kind}")(1) as executor:
+    with clusters.load_executor(f"msam_bench.runs.clusters:{kind}")(1) as executor:
         (record,) = train_all([CONFIG], tmp_path / "there", executor)
     assert record.folder.parent == tmp_path / "there"
     assert record.summary == fit.run(CONFIG, tmp_path / "here").summary
@@ -73,10 +73,16 @@ def test_a_job_that_fails_elsewhere_fails_here() -> None:
 )
 def test_an_executor_that_is_not_there_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=r"package\.module:function"):
-        clusters.named(name)
+        clusters.load_executor(name)
 
 
 @pytest.mark.parametrize("name", ["os:getcwd", "msam_bench.runs.clusters:Waiting"])
 def test_a_function_that_does_not_take_workers_alone_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match="takes the number of workers alone, and"):
-        clusters.named(name)
+        clusters.load_executor(name)
+
+
+@pytest.mark.parametrize("name", ["dask", "submitit", "ray"])
+def test_the_former_name_of_an_executor_is_taken_and_the_new_one_said(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"msam_bench.clusters:{name} is now msam_bench.runs.clusters:{name}"):
+        assert clusters.load_executor(f"msam_bench.clusters:{name}") is getattr(clusters, name)

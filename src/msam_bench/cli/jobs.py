@@ -55,14 +55,14 @@ def pool(where: Where, jobs: int) -> AbstractContextManager[Executor]:
     Raises:
         ValueError: if there is no such executor, or under torchrun, whose processes would each start a pool.
     """
-    from msam_bench.runs.clusters import named
+    from msam_bench.runs.clusters import load_executor
     from msam_bench.runs.executor import processes
 
     if PARALLEL:
         raise ValueError("The processes of torchrun train one run together: use `msam train`, or leave torchrun out.")
     count = (os.cpu_count() or 1) if where.workers is None else where.workers
     check_positive(workers=count)
-    return (named(where.executor) if where.executor else processes)(min(count, jobs))
+    return (load_executor(where.executor) if where.executor else processes)(min(count, jobs))
 
 
 def artists() -> Executor:

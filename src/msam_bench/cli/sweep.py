@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where, pool
@@ -49,24 +49,25 @@ def sweep(
     from msam_bench.names import stem
 
     search = _search(data, fusion, trials, seeds, settings)
+    from msam_bench.tuning.output import trial_rows, tuned_file
+
     names = chosen_methods(data, fusion, methods, 1000, settings).methods
     check_positive(methods=len(names))
     for name in names:
         search.check(name)
     path = study or Path("sweeps") / f"{stem(data)}-{fusion}.sqlite"
-    with counting("trials") as watch, pool(where, max(1, len(names)) * seeds) as there:
-        found = search.run(names, path, where.folder, there, watch)
-    rows = [{"data": data, "fusion": fusion, **trial.row()} for own in found.values() for trial in own]
-    write_whole(path.with_suffix(".csv"), csv_text(rows))
-    write_whole(path.with_suffix(".toml"), _chosen(search, found))
-    _show(found)
+    with counting("trials") as watch, pool(where, max(1, len(names)) * seeds) as executor:
+        searched = search.run(names, path, where.folder, executor, watch)
+    write_whole(path.with_suffix(".csv"), csv_text(trial_rows(search, searched)))
+    write_whole(path.with_suffix(".toml"), tuned_file(search, searched, command()))
+    _show(searched)
     line("every trial", path.with_suffix(".csv"))
     line("chosen", path.with_suffix(".toml"))
     line("next", f"msam compare --data {data} --fusion {fusion} --tuned {path.with_suffix('.toml')}")
 
 
 def _search(data: str, fusion: str, trials: int, seeds: int, settings: Settings) -> Sweep:
-    """What is asked for, if there is what it needs."""
+    """The search, if the package that it needs is installed."""
     try:
         from msam_bench.tuning.sweep import Sweep
     except ModuleNotFoundError as error:
@@ -78,39 +79,16 @@ def _search(data: str, fusion: str, trials: int, seeds: int, settings: Settings)
     return Sweep(data, fusion, trials, seeds, file=given.pop("config", None), settings=given)
 
 
-def _chosen(search: Sweep, found: dict[str, list[Trial]]) -> str:
-    """The file of what was chosen, with how at its head."""
-    from msam_bench.config.tuned import text
-    from msam_bench.tuning.trial import best
-
-    lr = search.common_lr(found)
-    head = [
-        f"Chosen by `msam sweep` on validation of {search.data}, {search.fusion} fusion:",
-        f"{search.trials} trials a method, each by its mean over {search.seeds} seeds, 1000 and on. Made by",
-        f"    {command()}",
-    ]
-    head += [f"{name}: validation {best(own).accuracy:.4f}, {_pruned(own)} pruned" for name, own in found.items()]
-    return text(head, search.fusion, lr, {name: _section(name, best(own), lr) for name, own in found.items()})
-
-
-def _section(method: str, trial: Trial, lr: float) -> dict[str, Any]:
-    """What is set for a method; its learning rate where it is not the common one or was searched for."""
-    own = {"optimizer": {"lr": trial.lr}} if trial.lr != lr else {}
-    return {**trial.arguments, **own}
-
-
-def _pruned(trials: list[Trial]) -> int:
-    return sum(trial.pruned for trial in trials)
-
-
-def _show(found: dict[str, list[Trial]]) -> None:
+def _show(trials: dict[str, list[Trial]]) -> None:
     """One line a method: how many trials, and the best of them."""
+    from msam_bench.tuning.output import count_pruned
     from msam_bench.tuning.trial import best
 
     grid = new_grid("method", "trials", "pruned", "diverged runs", "chosen", "validation", "its seeds")
-    for name, own in found.items():
-        top, diverged = best(own), sum(trial.row()["diverged"] for trial in own)
-        said = ", ".join([f"{key} {value}" for key, value in top.arguments.items()] or [f"lr {top.lr}"])
+    for name, each in trials.items():
+        top, diverged = best(each), sum(trial.row()["diverged"] for trial in each)
+        chosen = ", ".join([f"{key} {value}" for key, value in top.arguments.items()] or [f"lr {top.lr}"])
         spread = f"{min(s.accuracy for s in top.scores):.4f} to {max(s.accuracy for s in top.scores):.4f}"
-        grid.add_row(name, str(len(own)), str(_pruned(own)), str(diverged), said, f"{top.accuracy:.4f}", spread)
+        counts = map(str, (len(each), count_pruned(each), diverged))
+        grid.add_row(name, *counts, chosen, f"{top.accuracy:.4f}", spread)
     console.print(grid, "")

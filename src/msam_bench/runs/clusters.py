@@ -16,6 +16,7 @@ install; nothing here is imported before it is asked for.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -25,28 +26,34 @@ from typing import Any, Protocol, TypeVar
 
 R = TypeVar("R")
 
+_FORMER = "msam_bench.clusters"
+"""Where this module was; the names of its executors there are still taken."""
 
-def named(text: str) -> Callable[[int], AbstractContextManager[Executor]]:
+
+def load_executor(text: str) -> Callable[[int], AbstractContextManager[Executor]]:
     """The function that a user names as `package.module:function`.
 
     Raises:
         ValueError: if there is none.
     """
     module, colon, name = text.partition(":")
+    if module == _FORMER:
+        warnings.warn(f"{_FORMER}:{name} is now {__name__}:{name}; write that.", DeprecationWarning, stacklevel=2)
+        module = __name__
     try:
-        found = getattr(import_module(module), name) if colon and module and name else None
+        function = getattr(import_module(module), name) if colon and module and name else None
     except (ImportError, AttributeError) as error:
         raise ValueError(f"Expected an executor at {text!r}, found: {error}; name package.module:function.") from None
-    if not callable(found):
+    if not callable(function):
         raise ValueError(f"An executor is named package.module:function, such as {__name__}:dask; found {text!r}.")
     try:
-        signature(found).bind(1)
+        signature(function).bind(1)
     except TypeError as error:
         raise ValueError(
             f"An executor's function takes the number of workers alone, and {text!r} does not: {error}."
         ) from None
-    made: Callable[[int], AbstractContextManager[Executor]] = found
-    return made
+    executor: Callable[[int], AbstractContextManager[Executor]] = function
+    return executor
 
 
 @contextmanager
@@ -79,7 +86,7 @@ def ray(workers: int) -> Iterator[Executor]:
 
     engine.init(ignore_reinit_error=True, log_to_driver=False)
     try:
-        with Waiting(lambda run, *given: engine.remote(run).remote(*given).future(), workers) as executor:
+        with Waiting(lambda run, *arguments: engine.remote(run).remote(*arguments).future(), workers) as executor:
             yield executor
     finally:
         engine.shutdown()

@@ -1,9 +1,9 @@
 """The file of studies, one a method, and the trials in it: optuna on sqlite.
 
-with held(Path("sweep.sqlite")) as storage:
+with lock_studies(Path("sweep.sqlite")) as storage:
     study = study_of("sam", storage)
-    trial, said = begun(study, "sam")           # said: {"rho": 0.02}
-    report(trial, 0, [Score(0.9, 0.3)])
+    trial, params = begin(study, "sam")         # params: {"rho": 0.02}
+    report(trial, 0, [TrialScore(0.9, 0.3)])
     study.tell(trial, 0.9)
 """
 
@@ -21,13 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from msam_bench.config.search_space import Number, opening, ranges
-from msam_bench.tuning.trial import Score
+from msam_bench.tuning.trial import TrialScore
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @contextmanager
-def held(path: Path) -> Iterator[RDBStorage]:
+def lock_studies(path: Path) -> Iterator[RDBStorage]:
     """The file of studies, for one sweep at a time.
 
     Raises:
@@ -41,14 +41,14 @@ def held(path: Path) -> Iterator[RDBStorage]:
     except Timeout:
         raise ValueError(f"Another sweep is writing {path}; wait for it, or name another --study.") from None
     try:
-        storage = _opened(path)
+        storage = _open(path)
         yield storage
         storage.engine.dispose()
     finally:
         lock.release()
 
 
-def _opened(path: Path) -> RDBStorage:
+def _open(path: Path) -> RDBStorage:
     try:
         return RDBStorage(f"sqlite:///{path.resolve()}")
     except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
@@ -76,7 +76,7 @@ class Behind(optuna.pruners.BasePruner):
         return max(trial.intermediate_values.values()) < min(leader.intermediate_values.values())
 
 
-def begun(study: optuna.Study, method: str) -> tuple[optuna.Trial, dict[str, Any]]:
+def begin(study: optuna.Study, method: str) -> tuple[optuna.Trial, dict[str, Any]]:
     """The trial that a kill has left, or the next one, and what it sets."""
     trials, listed = study.get_trials(deepcopy=False), opening(method)
     last = trials[-1] if trials and not trials[-1].state.is_finished() else None
@@ -85,17 +85,32 @@ def begun(study: optuna.Study, method: str) -> tuple[optuna.Trial, dict[str, Any
     if last is None and number < len(listed):
         study.enqueue_trial(listed[number])
     running = last is not None and last.state == TrialState.RUNNING
-    trial = optuna.Trial(study, last._trial_id) if last and running else study.ask()
-    return trial, {name: _said(trial, name, *bounds) for name, bounds in ranges(method).items()}
+    trial = _take_up(study, last) if last and running else study.ask()
+    return trial, {name: _suggest(trial, name, *bounds) for name, bounds in ranges(method).items()}
 
 
-def _said(trial: optuna.Trial, name: str, least: Number, greatest: Number) -> Number:
+def _take_up(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
+    """The running trial that a killed process has left; optuna has no public way to go on with one.
+
+    Raises:
+        ValueError: this release of optuna does not say which trial it is.
+    """
+    identifier = getattr(trial, "_trial_id", None)
+    if not isinstance(identifier, int):
+        raise ValueError(
+            f"Expected optuna to identify the trial that a killed sweep has left, found that {optuna.__version__} does "
+            "not; install optuna 4, or name another --study."
+        )
+    return optuna.Trial(study, identifier)
+
+
+def _suggest(trial: optuna.Trial, name: str, least: Number, greatest: Number) -> Number:
     if isinstance(least, int) and isinstance(greatest, int):
         return trial.suggest_int(name, least, greatest, log=True)
     return float(f"{trial.suggest_float(name, least, greatest, log=True):.3g}")
 
 
-def report(trial: optuna.Trial, first: int, scores: Sequence[Score]) -> None:
+def report(trial: optuna.Trial, first: int, scores: Sequence[TrialScore]) -> None:
     """Tells the study of the seeds that it had not heard of before a kill, the first of them by its place."""
     known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     for step, score in enumerate(scores, first):
@@ -103,7 +118,7 @@ def report(trial: optuna.Trial, first: int, scores: Sequence[Score]) -> None:
             trial.report(score.accuracy, step)
 
 
-def scores_of(trial: FrozenTrial) -> list[Score]:
+def scores_of(trial: FrozenTrial) -> list[TrialScore]:
     """What was reported of a trial that has ended."""
     accuracies = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
-    return [Score(*pair) for pair in zip(accuracies, trial.user_attrs["losses"], strict=True)]
+    return [TrialScore(*pair) for pair in zip(accuracies, trial.user_attrs["losses"], strict=True)]

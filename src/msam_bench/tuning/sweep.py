@@ -1,12 +1,12 @@
 """Searches settings with the same number of trials for every method, in a file of studies that a kill does not hurt.
 
     sweep = Sweep("digits6", "late", trials=12, seeds=3)
-    found = sweep.run(["joint", "sam", "msam"], Path("sweep.sqlite"), Path("runs"), executor)
-    best(found["sam"]).arguments
+    trials = sweep.run(["joint", "sam", "msam"], Path("sweep.sqlite"), Path("runs"), executor)
+    best(trials["sam"]).arguments
 
-**Ranges.** The first trials of a method are those listed in `config/search_space.toml`, every other one first: they
-are the published values, so that no method is judged without them, and as many trials as are listed are those of
-`scripts/tune.py`. The trials after these are drawn by TPE, on a logarithmic scale between the least and the greatest
+**Ranges.** The first trials of a method are those that its class lists in `search`, every other one first: they
+are the published values, so that no method is judged without them, and as many trials as are listed chose the
+shipped settings. The trials after these are drawn by TPE, on a logarithmic scale between the least and the greatest
 listed value: choosing among the listed values again could only repeat trials, and all that is listed is a positive
 scale or count, of which the order of magnitude matters. What is drawn is rounded to three digits.
 
@@ -45,13 +45,13 @@ from msam_bench.data import source
 from msam_bench.registry import build
 from msam_bench.runs.executor import stopping, train
 from msam_bench.runs.record import Diverged, RunRecord
-from msam_bench.tuning.study import ENDED, begun, held, report, scores_of, study_of
-from msam_bench.tuning.trial import Score, Trial, best, parted
+from msam_bench.tuning.study import ENDED, begin, lock_studies, report, scores_of, study_of
+from msam_bench.tuning.trial import Trial, TrialScore, best, split_settings
 
 FIRST_SEED = 1000
 EARLY = 2
 """Seeds after which a trial may be pruned."""
-Scores = list[Score]
+Scores = list[TrialScore]
 Search = Generator[list[RunConfig], Scores, None]
 """Asks for runs, is told their scores, and ends with its trials in the study."""
 
@@ -97,67 +97,67 @@ class Sweep:
         Raises:
             ValueError: as `check`; a file that is no study; another sweep in it; an error of a run.
         """
-        with held(path) as storage, stopping(executor):
+        with lock_studies(path) as storage, stopping(executor):
             studies: dict[str, Study] = {}
 
-            def searched(names: list[str], lr: float) -> None:
+            def search(names: list[str], lr: float) -> None:
                 studies.update({name: self._study(name, lr, storage) for name in names})
                 submit = lambda config: executor.submit(train, config, root)  # noqa: E731
-                told = lambda: watch(sum(map(self._done, studies.values())), self.trials * len(methods))  # noqa: E731
-                side_by_side([self.search(name, lr, studies[name]) for name in names], submit, self.score, told)
+                show = lambda: watch(sum(map(self._done, studies.values())), self.trials * len(methods))  # noqa: E731
+                side_by_side([self.search(name, lr, studies[name]) for name in names], submit, self.score, show)
 
             lr = self.common_lr({})
             if "joint" in methods:
-                searched(["joint"], lr)
+                search(["joint"], lr)
                 lr = self.common_lr({"joint": self._trials("joint", lr, studies["joint"])})
-            searched([name for name in methods if name != "joint"], lr)
+            search([name for name in methods if name != "joint"], lr)
             return {name: self._trials(name, lr, studies[name]) for name in methods}
 
     def check(self, method: str) -> None:
         """Raises a ValueError if there is nothing to search for a method, or a trial of it cannot be made."""
-        found = source(self.data)
-        widths = self.resolved(method, {}, FIRST_SEED).widths(found.modalities)
-        for said in listed(method):
-            build(self.resolved(method, said, FIRST_SEED).method, widths, max(1, len(found.classes)))
+        data = source(self.data)
+        widths = self.resolved(method, {}, FIRST_SEED).widths(data.modalities)
+        for params in listed(method):
+            build(self.resolved(method, params, FIRST_SEED).method, widths, max(1, len(data.classes)))
 
-    def common_lr(self, found: Mapping[str, list[Trial]]) -> float:
+    def common_lr(self, trials: Mapping[str, Sequence[Trial]]) -> float:
         """The learning rate of methods that search none: what is given, joint training's best, or the default."""
-        if "lr" not in self.settings and "joint" in found:
-            return best(found["joint"]).lr
+        if "lr" not in self.settings and "joint" in trials:
+            return best(trials["joint"]).lr
         return self.resolved("joint", {}, FIRST_SEED).optimizer.lr
 
-    def resolved(self, method: str, said: Mapping[str, Any], seed: int) -> RunConfig:
+    def resolved(self, method: str, params: Mapping[str, Any], seed: int) -> RunConfig:
         """The run of a trial at a seed."""
-        optimizer, arguments = parted(dict(said))
+        optimizer, arguments = split_settings(dict(params))
         text = ":".join([method, *(f"{key}={value}" for key, value in arguments.items())])
         return resolve(self.data, self.fusion, text, self.file, seed=seed, **{**self.settings, **optimizer})
 
     def search(self, method: str, lr: float, study: Study) -> Search:
         """Trial by trial: the first seeds, then, unless it is clearly behind, the others."""
         while self._done(study) < self.trials:
-            trial, said = begun(study, method)
+            trial, params = begin(study, method)
             numbers = range(FIRST_SEED, FIRST_SEED + self.seeds)
-            configs = [self.resolved(method, {"lr": lr} | said, seed) for seed in numbers]
+            configs = [self.resolved(method, {"lr": lr} | params, seed) for seed in numbers]
             early = min(EARLY, self.seeds - 1)
             scores: Scores = []
             for part in (configs[:early], configs[early:]):
-                found = yield part
-                report(trial, len(scores), found)
-                scores += found
+                reported = yield part
+                report(trial, len(scores), reported)
+                scores += reported
                 if pruned := len(scores) < self.seeds and trial.should_prune():
                     break
-            trial.set_user_attr("said", said)
+            trial.set_user_attr("said", params)
             trial.set_user_attr("losses", [score.loss for score in scores])
             mean = None if pruned else fmean(score.accuracy for score in scores)
             study.tell(trial, mean, TrialState.PRUNED if pruned else TrialState.COMPLETE)
 
-    def score(self, future: Future[RunRecord]) -> Score:
+    def score(self, future: Future[RunRecord]) -> TrialScore:
         """How a run did on validation; one that diverged did as badly as can be."""
         try:
             summary = future.result().summary
         except Diverged:
-            return Score(0.0 if source(self.data).classes else -inf, inf)
-        return Score(summary["valid_accuracy"], summary["valid_loss"])
+            return TrialScore(0.0 if source(self.data).classes else -inf, inf)
+        return TrialScore(summary["valid_accuracy"], summary["valid_loss"])
 
     def _study(self, method: str, lr: float, storage: RDBStorage) -> Study:
         """The study of one method; other settings, seeds or data, another study in the same file."""
@@ -181,23 +181,26 @@ class Sweep:
 def side_by_side(
     searches: Sequence[Search],
     submit: Callable[[RunConfig], Future[RunRecord]],
-    score: Callable[[Future[RunRecord]], Score],
-    told: Callable[[], None],
+    score: Callable[[Future[RunRecord]], TrialScore],
+    show: Callable[[], None],
 ) -> None:
     """Answers every search as soon as all runs that it asked for are there, until all have ended."""
     waiting: dict[Search, list[Future[RunRecord]]] = {}
 
     def go_on(search: Search, scores: Scores | None) -> None:
         with suppress(StopIteration):
-            asked = search.send(scores) if scores is not None else next(search)
-            waiting[search] = [submit(config) for config in asked]
-        told()
+            configs = search.send(scores) if scores is not None else next(search)
+            waiting[search] = [submit(config) for config in configs]
+        show()
 
     for search in searches:
         go_on(search, None)
     while waiting:
-        wait([future for own in waiting.values() for future in own if not future.done()], return_when=FIRST_COMPLETED)
-        for search, own in list(waiting.items()):
-            if all(future.done() for future in own):
+        wait(
+            [future for futures in waiting.values() for future in futures if not future.done()],
+            return_when=FIRST_COMPLETED,
+        )
+        for search, futures in list(waiting.items()):
+            if all(future.done() for future in futures):
                 del waiting[search]
-                go_on(search, [score(future) for future in own])
+                go_on(search, [score(future) for future in futures])

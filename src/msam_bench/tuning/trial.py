@@ -1,6 +1,6 @@
 """One trial: what was set, and how its runs did on validation. The test split is not looked at.
 
-trial = Trial.of("sam", 3, {"rho": 0.2}, lr=0.05, scores=[Score(0.96, 0.12), Score(0.95, 0.14)], pruned=False)
+trial = Trial.of("sam", 3, {"rho": 0.2}, lr=0.05, scores=[TrialScore(0.96, 0.12), TrialScore(0.95, 0.14)], pruned=False)
 best([trial, other]).arguments
 """
 
@@ -16,7 +16,7 @@ from msam_bench.config.run import OptimizerConfig
 
 
 @dataclass(frozen=True)
-class Score:
+class TrialScore:
     """How a run did at its selected epoch.
 
     Args:
@@ -45,16 +45,16 @@ class Trial:
     number: int
     arguments: dict[str, Any]
     lr: float
-    scores: tuple[Score, ...]
+    scores: tuple[TrialScore, ...]
     pruned: bool
 
     @classmethod
     def of(
-        cls, method: str, number: int, said: dict[str, Any], lr: float, scores: Sequence[Score], pruned: bool
+        cls, method: str, number: int, params: dict[str, Any], lr: float, scores: Sequence[TrialScore], pruned: bool
     ) -> Trial:
         """A trial by all that was searched for; without a learning rate of its own it has the common one."""
-        _, arguments = parted(said)
-        return cls(method, number, arguments, said.get("lr", lr), tuple(scores), pruned)
+        _, arguments = split_settings(params)
+        return cls(method, number, arguments, params.get("lr", lr), tuple(scores), pruned)
 
     @property
     def accuracy(self) -> float:
@@ -86,7 +86,7 @@ def best(trials: Iterable[Trial]) -> Trial:
     return max((trial for trial in trials if not trial.pruned), key=lambda trial: trial.merit)
 
 
-def parted(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_settings(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What of a trial belongs to the optimizer, and what to the method."""
-    optimizer = {key: value for key, value in said.items() if key in OptimizerConfig.model_fields}
-    return optimizer, {key: value for key, value in said.items() if key not in optimizer}
+    optimizer = {key: value for key, value in params.items() if key in OptimizerConfig.model_fields}
+    return optimizer, {key: value for key, value in params.items() if key not in optimizer}

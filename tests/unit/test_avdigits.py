@@ -56,7 +56,7 @@ def test_images_are_their_first_principal_components(parts: Path) -> None:
 
 def test_sounds_of_splits_are_of_other_recordings_and_other_noise(parts: Path) -> None:
     spoken = recordings(parts / "fsdd", parts / "esc")
-    numbers = {part: {int(path.stem.split("_")[2]) for path in one.said} for part, one in spoken.items()}
+    numbers = {part: {int(path.stem.split("_")[2]) for path in one.recordings} for part, one in spoken.items()}
     assert numbers == {"train": {9, 10}, "valid": {5}, "test": {0}}
     folds = {part: [path.name for path in one.noises] for part, one in spoken.items()}
     assert folds["valid"] == ["4-400-A-0.wav"]

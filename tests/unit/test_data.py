@@ -432,7 +432,7 @@ def test_regrouped_features_are_the_data_set_s_own_in_its_order() -> None:
 def test_series_are_regrouped_by_channel() -> None:
     base, parts = source("smartwatch").load(1), source("smartwatchx4").load(1)
     assert [shape[0] for shape in parts.shapes.values()] == [2, 2, 1, 1]
-    assert {look.kind for look in parts.looks.values()} == {"series"}
+    assert {look.kind for look in parts.modality_specs.values()} == {"series"}
     (own, target), (theirs, labels) = (each.splits["test"].take(slice(None)) for each in (base, parts))
     assert torch.equal(torch.cat(list(own.values()), 1), torch.cat(list(theirs.values()), 1))
     assert torch.equal(target, labels)
@@ -444,8 +444,8 @@ def test_what_has_no_common_features_is_not_regrouped() -> None:
     with pytest.raises(ValueError, match="too few for 7"):
         source("smartwatchx7").load(0)
     base = source("digits6").load(0)
-    looks = {**base.looks, "fou": Modality("tokens", base.shapes["fou"], "int32", vocabulary=9)}
+    looks = {**base.modality_specs, "fou": Modality("tokens", base.shapes["fou"], "int32", vocabulary=9)}
     with pytest.raises(ValueError, match="Only vectors, or series of one length"):
-        parted(replace(base, looks=looks))
+        parted(replace(base, modality_specs=looks))
     with pytest.raises(ValueError, match="found 'nonex4'"):
         source("nonex4")

@@ -62,7 +62,7 @@ def test_arrays_of_an_archive_are_modalities(tmp_path: Path, ending: str) -> Non
     else:
         save_file(arrays, path)
     dataset = imported(tmp_path, path).load(0)
-    assert {name: (look.kind, look.shape) for name, look in dataset.looks.items()} == {
+    assert {name: (look.kind, look.shape) for name, look in dataset.modality_specs.items()} == {
         "pose": ("vector", (5,)),
         "motion": ("series", (3, 20)),
     }
@@ -150,7 +150,7 @@ def test_tokens_have_the_vocabulary_that_occurs(tmp_path: Path) -> None:
     ids[0, 0] = 41
     np.savez(tmp_path / "t.npz", words=ids, label=LABELS)
     dataset = imported(tmp_path, tmp_path / "t.npz", kinds={"words": "tokens"}).load(0)
-    assert (dataset.looks["words"].kind, dataset.looks["words"].vocabulary) == ("tokens", 42)
+    assert (dataset.modality_specs["words"].kind, dataset.modality_specs["words"].vocabulary) == ("tokens", 42)
     assert dataset.splits["train"].take(slice(2))[0]["words"].dtype == torch.int64
 
 
@@ -178,7 +178,7 @@ def test_columns_of_a_table_are_grouped_by_their_names(tmp_path: Path, ending: s
         pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         pq.write_table(pa.table(columns()), path)
     dataset = imported(tmp_path, path, words=4).load(0)
-    assert {name: (look.kind, look.shape) for name, look in dataset.looks.items()} == {
+    assert {name: (look.kind, look.shape) for name, look in dataset.modality_specs.items()} == {
         "acc": ("vector", (2,)),
         "gyr": ("vector", (2,)),
         "note": ("tokens", (4,)),
@@ -235,7 +235,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_of_files_is_decoded(tmp_path: Path, folder: Path) -> None:
     found = imported(tmp_path, folder, label=("animal",), group="keeper")
     dataset = found.load(0)
-    assert {name: (look.kind, look.shape) for name, look in dataset.looks.items()} == {
+    assert {name: (look.kind, look.shape) for name, look in dataset.modality_specs.items()} == {
         "voice": ("spectrogram", (1, 64, 50)),
         "photo": ("image", (3, 40, 40)),
         "pose": ("series", (2, 6)),
@@ -255,7 +255,7 @@ def test_a_video_gives_pictures_and_a_sound(tmp_path: Path) -> None:
         write_video(tmp_path / "v" / f"{row}.mp4", colours, sound=tone(440, 2.0, 22_050))
     written(tmp_path / "v" / "list.csv", {"clip": [f"{row}.mp4" for row in range(6)], "label": list("ababab")})
     dataset = imported(tmp_path, tmp_path / "v", size=16, seconds=1.0).load(0)
-    assert {name: (look.kind, look.shape) for name, look in dataset.looks.items()} == {
+    assert {name: (look.kind, look.shape) for name, look in dataset.modality_specs.items()} == {
         "clip": ("frames", (3, 3, 16, 16)),
         "clip-sound": ("spectrogram", (1, 64, 98)),
     }

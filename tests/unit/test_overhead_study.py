@@ -44,7 +44,7 @@ def test_more_modalities_are_the_own_over_and_over(data: str, count: int) -> Non
     for place, name in enumerate(more.modalities):
         like = own[place % len(own)]
         assert torch.equal(more.splits["test"].inputs[name], whole.splits["test"].inputs[like])
-        assert more.looks[name] == whole.looks[like]
+        assert more.modality_specs[name] == whole.modality_specs[like]
 
 
 def test_without_values_msam_climbs_as_before_and_no_coalition_is_valued() -> None:

@@ -80,7 +80,7 @@ def test_the_authors_sentences_are_one_sequence_of_the_last_fifty_words(authors:
 
 def test_padding_does_not_reach_the_feature_of_a_sample(arrays: Path, tmp_path: Path) -> None:
     dataset = prepared("urfunny", arrays, tmp_path / "store").load(0)
-    net = encoder(dataset.looks["text"], 8, 12, layers=2).eval().double()
+    net = encoder(dataset.modality_specs["text"], 8, 12, layers=2).eval().double()
     sequence = dataset.splits["test"].inputs["text"].double()
     short = sequence[:, :8]  # the longest has eight words
     torch.testing.assert_close(net(sequence), net(short), atol=1e-12, rtol=0)

@@ -81,7 +81,7 @@ def _show_choices(found: Source) -> None:
 
 def _show_samples(found: Source) -> None:
     dataset = found.load(seed=0)
-    for modality, look in dataset.looks.items():
+    for modality, look in dataset.modality_specs.items():
         line(modality, f"{look.kind} {list(look.shape)}, stored as {look.dtype}")
     line("fingerprint", dataset.fingerprint)
 

@@ -53,9 +53,9 @@ def _bar(*texts: str) -> Progress:
     """A progress bar, what is said beside it, time gone and time left."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    said = (TextColumn(text) for text in texts)
+    columns = (TextColumn(text) for text in texts)
     return Progress(
-        BarColumn(30), *said, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+        BarColumn(30), *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
     )
 
 
@@ -99,8 +99,8 @@ def show_result(
     for sheet in result.sheets:
         show_sheet(sheet)
     page = write(folder, result, command(), records, measured)
-    said = "\n".join(part for part in (result.answer, result.listed) if part)
-    console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+    text = "\n".join(part for part in (result.answer, result.listed) if part)
+    console.print(f"\n{text}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def new_grid(*columns: str) -> Grid:

@@ -88,10 +88,10 @@ def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Se
 
     _ = source(data).fingerprint  # data that are not here are refused before any process is started
     whole = cache(lambda: source(data).load(seed))
-    found = choose(methods, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
-    for note in found.notes:
+    choice = choose(methods, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
+    for note in choice.notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
-    return found
+    return choice
 
 
 def planned(data: str, methods: Sequence[str], paired: Paired, settings: Settings) -> list[RunConfig]:
@@ -107,12 +107,12 @@ def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings)
     from msam_bench.data import source
     from msam_bench.registry import build
 
-    found = source(data)
+    dataset = source(data)
     given = asdict(settings)
     config = resolve(data, fusion, method, given.pop("config"), seed=seed, **given)
-    check_encoders(config, found.modalities)
-    value = "accuracy" if found.classes else "r2"
-    build(config.method, config.widths(found.modalities), max(1, len(found.classes)), value)
+    check_encoders(config, dataset.modalities)
+    value = "accuracy" if dataset.classes else "r2"
+    build(config.method, config.widths(dataset.modalities), max(1, len(dataset.classes)), value)
     return config
 
 

@@ -4,7 +4,7 @@
     dataset = source.load(seed=0)                   # Dataset: splits "train", "valid" and "test"
     train = dataset.splits["train"]                 # Split of 200 samples
     inputs, target = train.take(slice(0, 32))       # {"fou": [32, 76], ...}, [32], as a model takes them
-    dataset.looks                                   # {"fou": Modality("vector", (76,)), ...}, what an encoder takes
+    dataset.modality_specs                          # {"fou": Modality("vector", (76,)), ...}, what an encoder takes
 
 A new data set is a frozen subclass of `Source`. Its tensors may be views of memory-mapped files, stored in half
 precision or as bytes: nothing here copies or writes them, and `take` turns into float32 only what it takes.
@@ -22,7 +22,7 @@ from msam_bench.data.modality import Modality
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from msam_bench.data.scaling import Scale
+    from msam_bench.data.scaling import Scaling
 
 SPLITS = ("train", "valid", "test")
 
@@ -44,7 +44,7 @@ class Split:
     inputs: dict[str, Tensor]
     target: Tensor
     rows: Tensor | None = None
-    scales: Mapping[str, Scale] = field(default_factory=dict)
+    scales: Mapping[str, Scaling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -87,7 +87,7 @@ class Dataset:
         classes: The name of each class index; empty if the target is a value to regress.
         fingerprint: 64 hexadecimal digits that say which data and which recipe, the same for all seeds: two runs are
             comparable only if theirs are equal.
-        looks: What each modality is like; told by its shape alone if not given.
+        modality_specs: Specification of each modality; inferred from its shape if omitted.
 
     Raises:
         ValueError: Other splits, or modalities or shapes that differ between splits.
@@ -97,7 +97,7 @@ class Dataset:
     splits: dict[str, Split]
     classes: tuple[str, ...]
     fingerprint: str
-    looks: Mapping[str, Modality] = field(default_factory=dict)
+    modality_specs: Mapping[str, Modality] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.splits) != set(SPLITS):
@@ -111,8 +111,9 @@ class Dataset:
                     f"Expected the modalities {self.shapes} in every split of '{self.name}', found {split.shapes} "
                     f"in '{name}': give all splits the same modalities, order and shapes."
                 )
-        if not self.looks:
-            object.__setattr__(self, "looks", {name: Modality.of(shape) for name, shape in self.shapes.items()})
+        if not self.modality_specs:
+            specs = {name: Modality.of(shape) for name, shape in self.shapes.items()}
+            object.__setattr__(self, "modality_specs", specs)
 
     @property
     def modalities(self) -> tuple[str, ...]:

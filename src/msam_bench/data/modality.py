@@ -99,6 +99,6 @@ class Modality:
                 )
 
 
-def _one_of(what: str, found: str, known: Sequence[str] | dict[str, str]) -> None:
-    if found not in known:
-        raise ValueError(f"Expected a {what} among {', '.join(known)}, found '{found}'.")
+def _one_of(what: str, value: str, known: Sequence[str] | dict[str, str]) -> None:
+    if value not in known:
+        raise ValueError(f"Expected a {what} among {', '.join(known)}, found '{value}'.")

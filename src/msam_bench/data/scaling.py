@@ -2,7 +2,7 @@
 
 scale = scale_of(Modality("image", (3, 64, 64), "uint8", scale=1 / 255))
 scale(stored[rows])                                # [batch, 3, 64, 64], float32
-standardised(scale, stored, rows, axis=1)          # a Scale that also removes mean and deviation of these rows
+standardised(scale, stored, rows, axis=1)          # a Scaling that also removes mean and deviation of these rows
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class Scaling:
     """`stored * factor + shift` in `dtype`; no factor and no shift leave the values as they are.
 
     Args:
@@ -41,16 +41,16 @@ class Scale:
         return torch.addcmul(self.shift, values, self.factor, out=None if values is stored else values)
 
 
-def scale_of(look: Modality) -> Scale:
+def scale_of(spec: Modality) -> Scaling:
     """The scale that a modality declares; what its training split shows comes on top (`standardised`)."""
-    if look.kind == "tokens":
-        return Scale(torch.int64)
-    if look.scale == 1.0 and look.shift == 0.0:
-        return Scale()
-    return Scale(torch.float32, _broadcast(look.scale, look), _broadcast(look.shift, look))
+    if spec.kind == "tokens":
+        return Scaling(torch.int64)
+    if spec.scale == 1.0 and spec.shift == 0.0:
+        return Scaling()
+    return Scaling(torch.float32, _broadcast(spec.scale, spec), _broadcast(spec.shift, spec))
 
 
-def standardised(scale: Scale, stored: Tensor, rows: Tensor | None, axis: int) -> Scale:
+def standardised(scale: Scaling, stored: Tensor, rows: Tensor | None, axis: int) -> Scaling:
     """A scale, followed by one to mean 0 and variance 1 of each entry of an axis over some rows.
 
     Moments are in float64 and read a few samples at a time; an entry that never changes is only shifted.
@@ -63,18 +63,18 @@ def standardised(scale: Scale, stored: Tensor, rows: Tensor | None, axis: int) -
     """
     mean, deviation = _moments(_parts(scale, stored, rows), axis)
     factor, shift = (1.0, 0.0) if scale.factor is None or scale.shift is None else (scale.factor, scale.shift)
-    return Scale(scale.dtype, (factor / deviation).float(), ((shift - mean) / deviation).float())
+    return Scaling(scale.dtype, (factor / deviation).float(), ((shift - mean) / deviation).float())
 
 
-def _broadcast(value: float | tuple[float, ...], look: Modality) -> Tensor:
+def _broadcast(value: float | tuple[float, ...], spec: Modality) -> Tensor:
     """One number, or numbers along the channels' axis, shaped for `[samples, *shape]`."""
-    shape = [1] * (len(look.shape) + 1)
+    shape = [1] * (len(spec.shape) + 1)
     if isinstance(value, tuple):
-        shape[look.axis + 1] = len(value)
+        shape[spec.axis + 1] = len(value)
     return torch.tensor(value, dtype=torch.float64).reshape(shape).float()
 
 
-def _parts(scale: Scale, stored: Tensor, rows: Tensor | None) -> Iterator[Tensor]:
+def _parts(scale: Scaling, stored: Tensor, rows: Tensor | None) -> Iterator[Tensor]:
     """The scaled values of some rows, a few at a time."""
     for start in range(0, len(stored) if rows is None else len(rows), _CHUNK):
         chosen = slice(start, start + _CHUNK)
@@ -92,8 +92,8 @@ def _moments(parts: Iterator[Tensor], axis: int) -> tuple[Tensor, Tensor]:
     for part in parts:
         others = [each for each in range(part.dim()) if each != axis]
         size = part.numel() // part.shape[axis]
-        own = part.mean(others, keepdim=True)
-        within, step, share = (part - own).square().sum(others, keepdim=True), own - mean, size / (count + size)
+        local = part.mean(others, keepdim=True)
+        within, step, share = (part - local).square().sum(others, keepdim=True), local - mean, size / (count + size)
         squares, mean, count = squares + within + step.square() * count * share, mean + step * share, count + size
         low = torch.minimum(low, part.amin(others, keepdim=True))
         high = torch.maximum(high, part.amax(others, keepdim=True))

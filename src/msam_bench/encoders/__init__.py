@@ -29,9 +29,10 @@ Build = Callable[..., nn.Module]
 
 @cache
 def encoders() -> dict[str, Build]:
-    """Every encoder by its name: those of the modules of this package, then those of other packages."""
+    """Every encoder by its name: those of this package, the most general first, then those of other packages."""
     functions = [each for module in submodules(__name__) for each in vars(module).values() if inspect.isfunction(each)]
-    shipped = {each.__name__: each for each in functions if hasattr(each, "encodes")}
+    declared = sorted((each for each in functions if hasattr(each, "encodes")), key=_generality)
+    shipped = {each.__name__: each for each in declared}
     others = plugins("msam.encoders")
     if both := sorted(shipped.keys() & others.keys()):
         raise ValueError(f"Two encoders are called {both[0]!r}; rename the entry point of the package that adds one.")
@@ -65,6 +66,10 @@ def encoder(spec: ModalitySpec, features: int, hidden: int = 64, name: str | Non
             raise ValueError(f"Encoder '{name}' has no argument '{key}': {nearest(key, known, 'it takes none')}.")
     shared = {"hidden": hidden} if "hidden" in known else {}
     return build(spec, features, **{**shared, **params})
+
+
+def _generality(build: Build) -> tuple[int, str]:
+    return -len(takes(build).kinds), build.__name__
 
 
 def usual_encoder(kind: str) -> str:

@@ -31,12 +31,12 @@ def load(encoder: nn.Module, path: Path, expected: str | None = None) -> None:
     """
     if expected not in (None, sha256(path)):
         raise ValueError(f"Expected {path} as it was when the run was planned, found it changed: plan the run anew.")
-    found = {name: value for name, value in _tensors(path).items() if not name.startswith(_CLASSIFIER)}
-    own = encoder.state_dict()
-    if missing := sorted(own.keys() ^ found.keys()):
-        where = "the file" if missing[0] in own else "the encoder"
+    weights = {name: value for name, value in _tensors(path).items() if not name.startswith(_CLASSIFIER)}
+    state = encoder.state_dict()
+    if missing := sorted(state.keys() ^ weights.keys()):
+        where = "the file" if missing[0] in state else "the encoder"
         raise ValueError(f"Expected the weights of this encoder in {path}, found that {where} has no '{missing[0]}'.")
-    fitting = {name: _fitting(found[name], own[name], name, path) for name in own}
+    fitting = {name: _fitting(weights[name], state[name], name, path) for name in state}
     encoder.load_state_dict(fitting)
 
 
@@ -66,13 +66,13 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"Expected weights by name in {path}, found: {says}.") from None
 
 
-def _fitting(value: Tensor, own: Tensor, name: str, path: Path) -> Tensor:
+def _fitting(value: Tensor, reference: Tensor, name: str, path: Path) -> Tensor:
     """A weight as the encoder has it."""
-    if value.dim() == 4 and value.shape[1] == 3 and own.shape[1] == 1:
+    if value.dim() == 4 and value.shape[1] == 3 and reference.shape[1] == 1:
         value = value.sum(1, keepdim=True)
-    if value.shape != own.shape:
+    if value.shape != reference.shape:
         raise ValueError(
-            f"Expected '{name}' of shape {list(own.shape)} in {path}, found {list(value.shape)}: "
+            f"Expected '{name}' of shape {list(reference.shape)} in {path}, found {list(value.shape)}: "
             "check the encoder's features."
         )
     return value

@@ -87,6 +87,7 @@ class ResumableRun:
         self.last, self.previous = folder / "last.ckpt", folder / "previous.ckpt"
         self.parts = assemble(config, processes)
         self.loop, self.evaluator = self.parts.loop, self.parts.evaluator
+        self.loop.name = folder.name
         self.selection = Selection(config.select)
         self.rows: list[dict[str, float]] = []
         alone = unimodal_scores(folder.parent, config, self.parts.dataset)
@@ -112,9 +113,8 @@ class ResumableRun:
                     warn(text)
                 progress(self.parts.budget.epochs_done(epoch.number))
         except Diverged as error:
-            named = Diverged(error.loss, error.epoch, self.folder.name)
-            self._write("failed", error=str(named))
-            raise named from None
+            self._write("failed", error=str(error))
+            raise
         self._snapshot(over=True)
         self._save()
         self._finish()

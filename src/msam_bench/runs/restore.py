@@ -28,8 +28,8 @@ def model_of(config: RunConfig, dataset: data.Dataset) -> FusionModel:
     """A fresh model for a data set, as a configuration describes it; its weights come from the main random stream."""
     widths, outputs = config.widths(dataset.modalities), dataset.outputs
     encoders = {
-        name: encoder(look, widths[name], config.hidden, config.encoder(name).name, **config.encoder(name).params)
-        for name, look in dataset.looks.items()
+        name: encoder(spec, widths[name], config.hidden, config.encoder(name).name, **config.encoder(name).params)
+        for name, spec in dataset.modality_specs.items()
     }
     late = config.fusion == "late"
     return FusionModel(encoders, LateFusion(widths, outputs) if late else EarlyFusion(widths, outputs, config.trunk))
@@ -41,9 +41,9 @@ def load_weights(model: FusionModel, config: RunConfig) -> None:
     Raises:
         ValueError: a file that is missing, has changed since the run was resolved, or does not fit.
     """
-    for name, said in config.encoders.items():
-        if said.weights:
-            weights.load(model.encoders[name], Path(said.weights), said.sha256)
+    for name, settings in config.encoders.items():
+        if settings.weights:
+            weights.load(model.encoders[name], Path(settings.weights), settings.sha256)
 
 
 def restored(record: RunRecord, epoch: int | None = None) -> tuple[Objective, data.Dataset]:
@@ -76,5 +76,5 @@ def restored(record: RunRecord, epoch: int | None = None) -> tuple[Objective, da
 def _weights(record: RunRecord, epoch: int | None) -> dict[str, Tensor]:
     if epoch is not None:
         return snapshots.load(record.folder, epoch)
-    found: dict[str, Tensor] = checkpoint.load(record.folder / "best.ckpt")["model"]
-    return found
+    state: dict[str, Tensor] = checkpoint.load(record.folder / "best.ckpt")["model"]
+    return state

@@ -65,6 +65,7 @@ class Loop:
         stop: asked after each batch whether the epoch ends there.
         passes: counts the passes of the method.
         processes: that train together.
+        name: of the training, for messages.
     """
 
     def __init__(
@@ -80,13 +81,14 @@ class Loop:
         stop: Callable[[], bool] = lambda: False,
         passes: PassCount | None = None,
         processes: ProcessGroup | None = None,
+        name: str = "",
     ) -> None:
         self.model, self.backward, self.optimizer, self.batches = model, backward, optimizer, batches
         self.sets, self.scheduler, self.stop = dict(sets or {}), scheduler, stop
         self.update = update or Update()
         self.passes = passes or PassCount(backward.objective)
         self.processes = processes or ProcessGroup()
-        self.epoch, self.seconds = 0, 0.0
+        self.name, self.epoch, self.seconds = name, 0, 0.0
         self.dominance: dict[str, Any] = {"last": None, "switches": 0, "pairs": 0}
 
     def epochs(self, until: int | Callable[[int], bool]) -> Iterator[TrainedEpoch]:
@@ -122,7 +124,8 @@ class Loop:
         means = self.processes.average({"loss": epoch.loss, **epoch.notes()}, epoch.samples)
         loss = means.pop("loss")
         if not math.isfinite(loss):
-            raise Diverged(loss, self.epoch)
+            of_run = f" of {self.name}" if self.name else ""
+            raise Diverged(f"The training loss became {loss} in epoch {self.epoch}{of_run}; lower lr or rho.")
         self.seconds += time.monotonic() - started
         return TrainedEpoch(self.epoch, rate, loss, means, self.seconds)
 

@@ -46,11 +46,11 @@ class AVMNIST(Official):
             name: [Sample(f"{part}-{row}", (part, row), int(labels[part][row])) for row in rows]
             for name, (part, rows) in _rows(split, len(labels["train"]), len(labels["test"])).items()
         }
-        looks = {
+        specs = {
             "image": Modality("image", dtype="uint8", scale=1 / 255, encoder="resnet18"),
             "audio": Modality("spectrogram", dtype="uint8", scale=1 / 255, encoder="resnet18"),
         }
-        return Preparation(self.header(looks, recipe, split), plan, lambda item: _read(arrays, *item))
+        return Preparation(self.header(specs, recipe, split), plan, lambda item: _read(arrays, *item))
 
 
 def _rows(split: str, train: int, test: int) -> dict[str, tuple[str, range]]:

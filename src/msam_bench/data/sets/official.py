@@ -70,7 +70,7 @@ class Official(Source):
         *,
         classes: tuple[str, ...] | None = None,
         group: str | None = None,
-        **found: Any,
+        **details: Any,
     ) -> Header:
         """What the store says of itself.
 
@@ -80,7 +80,7 @@ class Official(Source):
             split: The name of the protocol.
             classes: Where a recipe has other ones than the data set.
             group: Where the protocol keeps anything on one side.
-            **found: What else decides the values, or was found in the files, by name.
+            **details: What else decides the values or stands in the files, by name.
         """
         return Header(
             name=self.name,
@@ -90,7 +90,7 @@ class Official(Source):
             licence=self.licence,
             citation=self.citation,
             origin=self.origin,
-            recipe={"name": recipe, "says": self.recipes[recipe], **found},
+            recipe={"name": recipe, "says": self.recipes[recipe], **details},
             split=split,
             group=group,
         )
@@ -121,8 +121,8 @@ class Official(Source):
         split = _chosen("protocol", split, self.protocols, self.name)
         if not source.is_dir():
             raise ValueError(f"Expected the files of {self.name} in {source}, found no folder there: {self.where}")
-        made = self.preparation(source, recipe, split)
-        return build(folder or root() / self.name, made.header, made.plan, made.read, progress)
+        preparation = self.preparation(source, recipe, split)
+        return build(folder or root() / self.name, preparation.header, preparation.plan, preparation.read, progress)
 
     def store(self) -> Prepared:
         """The prepared store.

@@ -44,12 +44,14 @@ class Regrouped(Source):
             ValueError: The modalities are not all vectors, or all series of one length; or there are fewer features
                 than parts.
         """
-        found = self.base.load(seed)
-        if (features := parted(found)) < len(self.modalities):
-            raise ValueError(f"'{found.name}' has {features} features, too few for {len(self.modalities)} modalities.")
-        whole = {name: split.take(slice(None)) for name, split in found.splits.items()}
+        dataset = self.base.load(seed)
+        if (features := parted(dataset)) < len(self.modalities):
+            raise ValueError(
+                f"'{dataset.name}' has {features} features, too few for {len(self.modalities)} modalities."
+            )
+        whole = {name: split.take(slice(None)) for name, split in dataset.splits.items()}
         splits = {name: Split(self._parts(inputs), target) for name, (inputs, target) in whole.items()}
-        return Dataset(self.name, splits, found.classes, self.fingerprint)
+        return Dataset(self.name, splits, dataset.classes, self.fingerprint)
 
     def sizes(self, seed: int = 0) -> dict[str, int]:
         """See `Source.sizes`."""
@@ -72,13 +74,13 @@ def parted(dataset: Dataset) -> int:
     Raises:
         ValueError: The modalities are not all vectors, or all series of one length.
     """
-    kinds = {(look.kind, look.shape[1:]) for look in dataset.looks.values()}
+    kinds = {(spec.kind, spec.shape[1:]) for spec in dataset.modality_specs.values()}
     if len(kinds) > 1 or next(iter(kinds))[0] not in ("vector", "series"):
         raise ValueError(
             "Only vectors, or series of one length, can be regrouped, "
             f"but '{dataset.name}' has modalities {dataset.shapes}."
         )
-    return sum(look.shape[0] for look in dataset.looks.values())
+    return sum(spec.shape[0] for spec in dataset.modality_specs.values())
 
 
 def regrouped(base: Source, parts: int) -> Regrouped:
@@ -98,5 +100,5 @@ def regrouped(base: Source, parts: int) -> Regrouped:
 
 def split_name(name: str) -> tuple[str, int] | None:
     """`digits6x16` as ("digits6", 16); None for a name that is not written like this."""
-    found = _NAME.fullmatch(name)
-    return (found["base"], int(found["parts"])) if found else None
+    match = _NAME.fullmatch(name)
+    return (match["base"], int(match["parts"])) if match else None

@@ -121,7 +121,9 @@ def repeated(dataset: Dataset, count: int) -> Dataset:
         )
         for part, split in dataset.splits.items()
     }
-    return replace(dataset, splits=splits, looks={name: dataset.looks[like] for name, like in chosen.items()})
+    return replace(
+        dataset, splits=splits, modality_specs={name: dataset.modality_specs[like] for name, like in chosen.items()}
+    )
 
 
 def _methods(value: Any) -> dict[str, Method]:

@@ -26,12 +26,12 @@ def mnist(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]
         ValueError: Neither form is there, or a file is not what it must be.
     """
     read = {part: _idx(folder, prefix) or _pngs(folder / name) for part, (prefix, name) in NAMES.items()}
-    for part, found in read.items():
-        if found is None:
+    for part, arrays in read.items():
+        if arrays is None:
             raise ValueError(
                 f"Expected {NAMES[part][0]}-images-idx3-ubyte or {NAMES[part][1]}/0/*.png in {folder}, found neither."
             )
-    pairs = {part: found for part, found in read.items() if found is not None}
+    pairs = {part: arrays for part, arrays in read.items() if arrays is not None}
     return {part: images for part, (images, _) in pairs.items()}, {part: digits for part, (_, digits) in pairs.items()}
 
 
@@ -39,7 +39,7 @@ def _idx(folder: Path, prefix: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
     paths = [sorted(folder.glob(f"{prefix}-{kind}?idx*")) for kind in _MAGIC]
     if not all(paths):
         return None
-    images, digits = (_content(found[0], magic) for found, magic in zip(paths, _MAGIC.values(), strict=True))
+    images, digits = (_content(matches[0], magic) for matches, magic in zip(paths, _MAGIC.values(), strict=True))
     if images.size != 784 * len(digits):
         raise ValueError(f"Expected {len(digits):,} images of 28 x 28 in {paths[0][0]}, found {images.size:,} bytes.")
     return images.reshape(-1, 784), digits

@@ -43,33 +43,33 @@ def recordings(speech: Path, noise: Path) -> dict[str, Spoken]:
     Raises:
         ValueError: No recordings, no noise, or a digit that nobody speaks in a split.
     """
-    said = {part: [path for path in _spoken(speech) if _number(path) in NUMBERS[part]] for part in SPLITS}
+    spoken = {part: [path for path in _spoken(speech) if _number(path) in NUMBERS[part]] for part in SPLITS}
     noises = {part: [path for path in _noises(noise) if path.name[0] in FOLDS[part]] for part in SPLITS}
     for part in SPLITS:
-        if missing := set("0123456789") - {path.name[0] for path in said[part]}:
+        if missing := set("0123456789") - {path.name[0] for path in spoken[part]}:
             raise ValueError(f"Expected recordings of every digit to {part} on in {speech}, found no {min(missing)}.")
         if not noises[part]:
             raise ValueError(f"Expected noises of fold {' or '.join(FOLDS[part])} in {noise}, found none.")
-    return {part: Spoken(said[part], noises[part], part) for part in SPLITS}
+    return {part: Spoken(spoken[part], noises[part], part) for part in SPLITS}
 
 
 class Spoken:
     """The recordings of a split, in several versions each.
 
     Args:
-        said: Recordings, sorted.
+        recordings: Paths, sorted.
         noises: Clips of noise, sorted.
         part: The split.
     """
 
-    def __init__(self, said: Sequence[Path], noises: Sequence[Path], part: str) -> None:
-        self.said, self.noises, self.part = said, noises, part
+    def __init__(self, recordings: Sequence[Path], noises: Sequence[Path], part: str) -> None:
+        self.recordings, self.noises, self.part = recordings, noises, part
         self.made: dict[int, Tensor] = {}
 
     def of(self, digit: int) -> list[int]:
         """The spectrograms of a digit, by number."""
         versions = VERSIONS[self.part]
-        recorded = [place for place, path in enumerate(self.said) if path.name[0] == str(digit)]
+        recorded = [place for place, path in enumerate(self.recordings) if path.name[0] == str(digit)]
         return [place * versions + version for place in recorded for version in range(versions)]
 
     def spectrogram(self, number: int) -> Tensor:
@@ -80,7 +80,7 @@ class Spoken:
 
     def _made(self, number: int) -> Tensor:
         draw = np.random.default_rng([1, SPLITS.index(self.part), number])
-        mixed = _placed(_speech(self.said[number // VERSIONS[self.part]]), draw)
+        mixed = _placed(_speech(self.recordings[number // VERSIONS[self.part]]), draw)
         mixed = mixed + self._noise(draw) * 10 ** (-DECIBELS / 20)
         decibels = spectrograms.mel_decibels(mixed, RATE, 256, 200, 32)[:, :32]
         return ((decibels.clamp(min=-RANGE) + RANGE) / RANGE * STEPS).round().to(torch.uint8)[None]
@@ -124,12 +124,12 @@ def _clip(path: Path) -> Tensor:
 
 
 def _spoken(folder: Path) -> list[Path]:
-    found = sorted((path for path in folder.rglob("*.wav") if _SPOKEN.fullmatch(path.stem)), key=lambda path: path.name)
-    if not found:
+    paths = sorted((path for path in folder.rglob("*.wav") if _SPOKEN.fullmatch(path.stem)), key=lambda path: path.name)
+    if not paths:
         raise ValueError(
             f"Expected recordings like 7_jackson_32.wav in {folder}, found none: clone the repository there."
         )
-    return found
+    return paths
 
 
 def _number(path: Path) -> int:

@@ -45,22 +45,22 @@ class AVDigits(Official):
         from msam_bench.data.sets.avdigits.ready import ready
         from msam_bench.data.store.building import Sample
 
-        made = ready(source / FILE) if (source / FILE).is_file() else built(source)
-        chosen = {part: labels[: SIZES[split][part]] for part, labels in made.labels.items()}
+        digits = ready(source / FILE) if (source / FILE).is_file() else built(source)
+        chosen = {part: labels[: SIZES[split][part]] for part, labels in digits.labels.items()}
         plan = {
             part: [Sample(f"{part}-{row}", (part, row), label) for row, label in enumerate(labels)]
             for part, labels in chosen.items()
         }
-        looks = {
+        specs = {
             "image": Modality("image", dtype="uint8", scale=1 / 255),
             "audio": Modality("spectrogram", dtype="uint8", scale=1 / 63),
         }
-        header = self.header(looks, recipe, split, parts=made.parts)
-        return Preparation(header, plan, lambda item: _read(made, COMPONENTS[recipe], *item))
+        header = self.header(specs, recipe, split, parts=digits.parts)
+        return Preparation(header, plan, lambda item: _read(digits, COMPONENTS[recipe], *item))
 
 
-def _read(made: Digits, components: int, part: str, row: int) -> dict[str, Tensor]:
-    return {"image": made.image(part, row, components), "audio": made.audio(part, row)}
+def _read(digits: Digits, components: int, part: str, row: int) -> dict[str, Tensor]:
+    return {"image": digits.image(part, row, components), "audio": digits.audio(part, row)}
 
 
 AV_DIGITS = AVDigits(

@@ -28,9 +28,9 @@ BACKGROUND = "background"
 class Segments:
     """What a preparation needs to know of the features."""
 
-    looks: Mapping[str, Modality]
+    specs: Mapping[str, Modality]
     classes: tuple[str, ...]
-    found: Mapping[str, Any]
+    details: Mapping[str, Any]
     plan: Plan
     read: Read
 
@@ -61,9 +61,9 @@ def segments(folder: Path) -> Segments:
         for part, name in ORDERS.items()
     }
     columns = tuple(_name(column, set()) for column in range(labels.shape[2]))
-    looks = {"audio": Modality("vector"), "video": Modality("image", dtype="float16")}
-    found = {"names": "Annotations.txt" if names else "numbers of columns"}
-    return Segments(looks, names or columns, found, plan, lambda item: _read(audio, visual, *item))
+    specs = {"audio": Modality("vector"), "video": Modality("image", dtype="float16")}
+    details = {"names": "Annotations.txt" if names else "numbers of columns"}
+    return Segments(specs, names or columns, details, plan, lambda item: _read(audio, visual, *item))
 
 
 def class_names(labels: NDArray[Any], categories: list[str]) -> tuple[str, ...] | None:
@@ -81,7 +81,7 @@ def class_names(labels: NDArray[Any], categories: list[str]) -> tuple[str, ...] 
     for row, category in zip(np.any(labels, axis=1), categories, strict=True):
         for column in row.nonzero()[0]:
             of[column].add(category)
-    names = [_name(column, found) for column, found in enumerate(of)]
+    names = [_name(column, seen) for column, seen in enumerate(of)]
     return tuple(names) if len(set(names)) == len(names) and BACKGROUND in names else None
 
 

@@ -67,9 +67,11 @@ class AVE(Official):
     def preparation(self, source: Path, recipe: str, split: str) -> Preparation:
         """See `Official.preparation`."""
         if recipe == "segments":
-            made = segments(source)
-            header = self.header(made.looks, recipe, split, classes=made.classes, group="video", **made.found)
-            return Preparation(header, made.plan, made.read)
+            features = segments(source)
+            header = self.header(
+                features.specs, recipe, split, classes=features.classes, group="video", **features.details
+            )
+            return Preparation(header, features.plan, features.read)
         from msam_bench.data.store.building import Sample
 
         folder = source / "AVE_Dataset" if (source / "AVE_Dataset").is_dir() else source
@@ -81,12 +83,12 @@ class AVE(Official):
         }
         _check_complete(folder / "AVE", {video for videos in first.values() for video in videos})
         twice = Counter(video for videos in first.values() for video in videos)
-        found: dict[str, Any] = {
+        details: dict[str, Any] = {
             "repeats": sum(map(len, lines.values())) - twice.total(),
             "in_two_splits": sorted(video for video, count in twice.items() if count > 1),
         }
         return Preparation(
-            self.header(_looks(), recipe, split, **found), plan, lambda video: _read(folder / "AVE", video)
+            self.header(_looks(), recipe, split, **details), plan, lambda video: _read(folder / "AVE", video)
         )
 
 
@@ -104,10 +106,10 @@ def listed(path: Path) -> list[tuple[str, str]]:
 
 def _first(events: list[tuple[str, str]]) -> dict[str, str]:
     """Video -> category of its first line, in the order of the lines."""
-    found: dict[str, str] = {}
+    categories: dict[str, str] = {}
     for category, video in events:
-        found.setdefault(video, category)
-    return found
+        categories.setdefault(video, category)
+    return categories
 
 
 def _event(line: str, path: Path) -> tuple[str, str]:

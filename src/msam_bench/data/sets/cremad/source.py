@@ -136,10 +136,10 @@ def _pictures(source: Path, name: str, limit: int | None) -> Tensor:
 
     path = _video(source, name)
     if path.is_file():
-        found = list(video.pictures(path, 1.0, limit))
+        frames = list(video.pictures(path, 1.0, limit))
     else:
-        found = [images.picture(still) for still in _stills(source, name)[:limit]]
-    return torch.stack([images.sized(picture, SIZE) for picture in found])
+        frames = [images.picture(still) for still in _stills(source, name)[:limit]]
+    return torch.stack([images.sized(picture, SIZE) for picture in frames])
 
 
 READERS: Mapping[str, Callable[[Path, str], dict[str, Tensor]]] = {"ogm-1fps": _ogm, "fbank-3f": _fbank}

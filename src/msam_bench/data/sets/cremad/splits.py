@@ -100,7 +100,7 @@ def _lines(path: Path) -> list[str]:
 
 def _listed(line: str, path: Path) -> str:
     name, _, emotion = (part.strip() for part in line.partition(","))
-    found = _NAME.fullmatch(name)
-    if not found or found[2] != emotion:
+    match = _NAME.fullmatch(name)
+    if not match or match[2] != emotion:
         raise ValueError(f"Expected lines like 1001_IEO_NEU_XX,NEU in {path}, found {line!r}.")
     return name

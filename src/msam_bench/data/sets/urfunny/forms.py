@@ -108,19 +108,19 @@ class Authors(Form):
         """See `Form`; a sentence with another number of feature rows than words is cut, or filled up with zeros."""
         import numpy as np
 
-        said, where = _entry(self.language, item, self.FILES["language"]), f"{item} of {self.FILES['language']}"
+        entry, where = _entry(self.language, item, self.FILES["language"]), f"{item} of {self.FILES['language']}"
         keys = ("context_embedding_indexes", "punchline_embedding_indexes")
-        context, punchline = (_entry(said, key, where) for key in keys)
+        context, punchline = (_entry(entry, key, where) for key in keys)
         sentences = [*context, punchline]
         numbers = [number for sentence in sentences for number in sentence][-WORDS:]
         if numbers and not 0 <= min(numbers) <= max(numbers) < len(self.vectors):
             raise ValueError(f"Expected words below {len(self.vectors):,} in sample {item}, found {max(numbers):,}.")
-        found = {"text": self.vectors[numbers] if numbers else self.vectors[:0]}
+        values = {"text": self.vectors[numbers] if numbers else self.vectors[:0]}
         for name in self.features:
             blocks = self._blocks(name, item, len(sentences))
             rows = [_rows(block, len(sentence)) for block, sentence in zip(blocks, sentences, strict=True)]
-            found[name] = np.concatenate(rows)[-WORDS:]
-        return {name: found[name] for name in MODALITIES}
+            values[name] = np.concatenate(rows)[-WORDS:]
+        return {name: values[name] for name in MODALITIES}
 
     def _blocks(self, name: str, item: Any, sentences: int) -> list[Any]:
         """The features of each sentence of a sample."""

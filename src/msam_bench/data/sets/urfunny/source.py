@@ -38,8 +38,8 @@ class URFunny(Official):
         from msam_bench.data.store.building import Sample
 
         form = FORMS[recipe](source)
-        found = {part: list(samples) for part, samples in form.parts().items()}
-        kept = {part: [one for one in samples if form.said(one.item)] for part, samples in found.items()}
+        samples_of = {part: list(samples) for part, samples in form.parts().items()}
+        kept = {part: [one for one in samples if form.said(one.item)] for part, samples in samples_of.items()}
         plan = {
             part: [Sample(f"{part}-{s.id}", s.item, int(s.humour)) for s in samples] for part, samples in kept.items()
         }
@@ -49,11 +49,11 @@ class URFunny(Official):
                 faults.update(count_not_finite(form.words(one.item)))
         details: dict[str, Any] = {
             "words": WORDS,
-            "without_text": sum(map(len, found.values())) - sum(map(len, kept.values())),
+            "without_text": sum(map(len, samples_of.values())) - sum(map(len, kept.values())),
             "not_finite": {name: faults[name] for name in MODALITIES},
         }
-        looks = {name: Modality("sequence") for name in MODALITIES}
-        return Preparation(self.header(looks, recipe, split, **details), plan, lambda item: _read(form.words(item)))
+        specs = {name: Modality("sequence") for name in MODALITIES}
+        return Preparation(self.header(specs, recipe, split, **details), plan, lambda item: _read(form.words(item)))
 
 
 def _read(words: Words) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
     python scripts/tune.py --data digits6 --fusion late --seeds 5
 
-Every method gets the seven listed trials of its `search` and none more; the test split is not looked at. Writes every
+Every method gets the seven listed trials of its `search`, each at every seed; the test split is not looked at. Writes every
 trial to `docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/config/defaults/DATA.toml`.
 Runs and trials that are there already are found again.
 """
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     settings = {name: value for name in ("lr", "epochs") if (value := getattr(options, name)) is not None}
-    sweep = Sweep(options.data, options.fusion, TRIALS, options.seeds, settings)
+    sweep = Sweep(options.data, options.fusion, TRIALS, options.seeds, settings, prune=False)
     names = suited(options.data, options.fusion, options.methods)
     study = options.runs / f"{options.data}-{options.fusion}.sqlite"
     with processes(options.workers) as executor:

@@ -126,7 +126,7 @@ def concluded(
         probes = {name: 0.6 + (gap[name] if own else noise) for name in names}
         return Look(dict.fromkeys(names, 0.4), probes)
 
-    monkeypatch.setattr(diagnosis, "looked_at", look)
+    monkeypatch.setattr(diagnosis, "inspect_run", look)
     return diagnosis.conclude(records)
 
 

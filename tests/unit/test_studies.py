@@ -203,7 +203,7 @@ def test_transfer_ranks_methods_and_says_that_two_data_sets_are_too_few() -> Non
 
 def test_transfer_takes_all_methods_that_suit_each_data_set() -> None:
     plan = study("transfer").plan(Ask(("digits6", "smartwatch"), "late", range(2), ("all",)))
-    names = {data: {run.label for run in plan if run.data == data} for data in ("digits6", "smartwatch")}
+    names = {data: {label_of(run) for run in plan if run.data == data} for data in ("digits6", "smartwatch")}
     assert len(names["digits6"]) > 20
     assert names["digits6"] ^ names["smartwatch"] >= {"ogm", "ogm-pairwise"}  # six modalities take its extension
 

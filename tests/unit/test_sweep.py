@@ -210,7 +210,7 @@ def test_what_was_chosen_comes_over_the_shipped_settings_and_under_what_is_given
 def test_a_tuned_method_keeps_its_name_and_is_the_run_that_its_settings_make(chosen: Path) -> None:
     run = resolve("digits6", "late", "msam", tuned=chosen)
     written = resolve("digits6", "late", "msam:rho=0.3", lr=0.07)
-    assert (run.label, written.label) == ("msam", "msam:rho=0.3")
+    assert (label_of(run), label_of(written)) == ("msam", "msam:rho=0.3")
     assert run.identity == written.identity
     assert label_of(resolve("digits6", "late", "msam:rho=0.4", tuned=chosen)) == "msam:rho=0.4"
 
@@ -220,7 +220,7 @@ def test_controls_of_a_study_have_what_was_chosen_for_msam(chosen: Path) -> None
         runs = study(name).plan(Ask(("digits6",), "late", range(1), settings={"tuned": chosen}))
         family = [run for run in runs if run.method.name in {"msam", "msam-gradient-share"}]
         assert {run.method.params["rho"] for run in family} == {0.3}
-        assert "msam" in {run.label for run in family}
+        assert "msam" in {label_of(run) for run in family}
 
 
 @pytest.mark.parametrize(

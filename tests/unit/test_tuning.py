@@ -67,6 +67,7 @@ def test_the_script_tunes_by_the_search_of_the_command(
         rows = list(csv.DictReader(stream))
     assert [row["method"] for row in rows] == ["joint"] * 7 + ["sam"] * 7
     assert {row["arguments"] for row in rows[7:]} == {f"rho={trial['rho']}" for trial in listed("sam")}
+    assert {(row["seeds"], row["pruned"]) for row in rows} == {("2", "False")}
     assert {row["lr"] for row in rows[7:]} == {"0.05"}
     shipped = tomllib.loads(capsys.readouterr().out.partition("\n\n")[2])
     assert shipped == {"run": {"optimizer": {"lr": 0.05}}, "late": {"joint": {}, "sam": {"rho": 0.2}}}

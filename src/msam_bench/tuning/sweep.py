@@ -68,6 +68,7 @@ class Sweep:
         settings: changes to the data set's settings, by the names of `resolve`; `lr` is then the learning rate of all
             methods that list another setting.
         file: a TOML file with settings, read before these.
+        prune: whether a trial that is clearly behind after its first seeds has no more of them.
     """
 
     data: str
@@ -76,6 +77,7 @@ class Sweep:
     seeds: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
+    prune: bool = True
 
     def run(
         self,
@@ -144,7 +146,7 @@ class Sweep:
                 reported = yield part
                 report(trial, len(scores), reported)
                 scores += reported
-                if pruned := len(scores) < self.seeds and trial.should_prune():
+                if pruned := self.prune and len(scores) < self.seeds and trial.should_prune():
                     break
             trial.set_user_attr("said", params)
             trial.set_user_attr("losses", [score.loss for score in scores])
@@ -162,7 +164,7 @@ class Sweep:
     def _study(self, method: str, lr: float, storage: RDBStorage) -> Study:
         """The study of one method; other settings, seeds or data, another study in the same file."""
         base = self.resolved(method, {"lr": lr}, FIRST_SEED)
-        text = f"{base.identity} {self.seeds} {source(self.data).fingerprint} {ranges(method)}"
+        text = f"{base.identity} {self.seeds} {source(self.data).fingerprint} {ranges(method)}{'' if self.prune else ' unpruned'}"
         name = f"{self.data}-{self.fusion}-{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         return study_of(name, storage)
 

@@ -2,9 +2,9 @@
 
     python scripts/tune.py --data digits6 --fusion late --seeds 5
 
-Every method gets the seven listed trials of its `search`, each at every seed; the test split is not looked at. Writes every
-trial to `docs/results/tuning-DATA-FUSION.csv` and prints what belongs into `src/msam_bench/config/defaults/DATA.toml`.
-Runs and trials that are there already are found again.
+Every method gets the seven listed trials of its `search`, each at every seed; the test split is not read. Writes every
+trial to `docs/results/tuning-DATA-FUSION.csv` and prints the sections of `src/msam_bench/config/defaults/DATA.toml`.
+Runs and trials that are there already are used again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names: what to say of one that is not known, and what to call a thing that was given by its path."""
+"""Names: advice for an unknown one, and short ones for paths."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> st
     """Advice for an unknown name: the nearest known one, if any is near.
 
     Args:
-        name: what was found.
-        known: what there is.
+        name: the unknown one.
+        known: all names.
         otherwise: the advice where nothing is near; all names if None.
     """
     names = list(known)
@@ -24,5 +24,5 @@ def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> st
 
 
 def stem(data: str) -> str:
-    """What to call a data set in the names of files: its name, or the last part of its path."""
+    """The name of a data set in names of files: its own, or the last part of its path."""
     return re.sub(r"[^\w.+=-]+", "-", Path(data).name) or "data"

@@ -125,7 +125,7 @@ def submodules(package: str) -> Iterator[ModuleType]:
 
 
 def plugins(group: str) -> dict[str, Any]:
-    """What other packages register under a group of entry points, by name.
+    """Objects that other packages register under a group of entry points, by name.
 
     Raises:
         ValueError: an entry point whose object cannot be imported.

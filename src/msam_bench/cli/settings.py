@@ -1,4 +1,4 @@
-"""Which runs are asked for: a data set's settings, what is changed of them, and the methods and seeds."""
+"""The runs of a command: a data set's settings, changes to them, methods and seeds."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _shipped(data: str) -> dict[str, Any]:
 
 
 def _published(data: str) -> str:
-    """What the data set of that name or path calls itself; the name itself, where there is none here."""
+    """The name that a data set gives itself; the given name or path, where there is none here."""
     try:
         return source(data).name
     except ValueError:

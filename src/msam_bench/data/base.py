@@ -1,4 +1,4 @@
-"""What a data set is to the bench: a source that, given a seed, loads three splits of dicts of tensors.
+"""Data sets of the bench: a source that loads three splits of dicts of tensors, given a seed.
 
     source = msam_bench.data.source("digits6")      # what it is, who made it, under which licence: no tensor yet
     dataset = source.load(seed=0)                   # Dataset: splits "train", "valid" and "test"

@@ -1,4 +1,4 @@
-"""What one modality of a data set is like: what kind of thing a sample is, its shape, how it is stored and scaled.
+"""The specification of one modality: its kind, the shape of a sample, how it is stored and scaled.
 
     Modality("image", (3, 64, 64), "uint8", scale=1 / 255)      # bytes on disk, numbers between 0 and 1 for the model
     Modality("series", (3, 75), standardise=True)               # scaled by what the training split shows, when loaded
@@ -75,7 +75,7 @@ class Modality:
 
     @classmethod
     def of(cls, shape: Sequence[int]) -> Modality:
-        """The modality that a shape alone tells of.
+        """The modality that is inferred from a shape alone.
 
         Raises:
             ValueError: A shape of no or more than four dimensions.

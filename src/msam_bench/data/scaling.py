@@ -42,7 +42,7 @@ class Scaling:
 
 
 def scale_of(spec: Modality) -> Scaling:
-    """The scale that a modality declares; what its training split shows comes on top (`standardised`)."""
+    """The scale that a modality declares; the moments of its training split come on top (`standardised`)."""
     if spec.kind == "tokens":
         return Scaling(torch.int64)
     if spec.scale == 1.0 and spec.shift == 0.0:

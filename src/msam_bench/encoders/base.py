@@ -1,4 +1,4 @@
-"""What an encoder is: a function from a modality and a number of features to a module, and what it says of itself.
+"""Encoders as functions from a modality and a number of features to a module, with a declaration of what they take.
 
     @encodes("series", usual_for="series")
     def cnn1d(spec: ModalitySpec, features: int, hidden: int = 64) -> nn.Module: ...
@@ -21,7 +21,7 @@ Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 class ModalitySpec(Protocol):
-    """What an encoder needs to know of a modality."""
+    """The specification of a modality, as encoders read it."""
 
     @property
     def kind(self) -> str:
@@ -46,7 +46,7 @@ class ModalitySpec(Protocol):
 
 @dataclass(frozen=True)
 class Encodes:
-    """What an encoder takes.
+    """The declaration of an encoder.
 
     Args:
         kinds: of modality.
@@ -74,6 +74,6 @@ def encodes(*kinds: str, usual_for: str | tuple[str, ...] = ()) -> Callable[[Bui
 
 
 def takes(build: Any) -> Encodes:
-    """What an encoder declares; every kind if it declares nothing."""
+    """The declaration of an encoder; every kind if it declares nothing."""
     declared = getattr(build, "encodes", None)
     return declared if isinstance(declared, Encodes) else Encodes()

@@ -27,7 +27,7 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """What is compared.
+    """The methods of a comparison.
 
     Args:
         methods: as one writes them, each once, in the order in which they were named.
@@ -81,5 +81,5 @@ def _rivals(refusal: Callable[[str], str | None]) -> tuple[list[str], tuple[str,
 
 
 def _briefly(reason: str) -> str:
-    """What does not fit, without what would: `all` has that."""
+    """The first half of a refusal: what does not fit, without the methods that would."""
     return reason.partition("; ")[0].rstrip(".") + "."

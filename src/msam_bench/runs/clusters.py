@@ -1,4 +1,4 @@
-"""Where many runs are trained, other than in processes of this machine: dask, submitit (Slurm) and Ray.
+"""Executors that train many runs elsewhere than in processes of this machine: dask, submitit (Slurm) and Ray.
 
     msam compare --executor msam_bench.runs.clusters:dask --workers 64
 
@@ -11,7 +11,7 @@ named `package.module:function`, is as good; with other arguments it is three li
             yield client.get_executor(pure=False)
 
 Workers need this software, its data, and the same folder of runs under the same path. Each package is its user's to
-install; nothing here is imported before it is asked for.
+install, and is imported by the function that needs it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def ray(workers: int) -> Iterator[Executor]:
 
 
 class Job(Protocol):
-    """What a scheduler gives for a job it has taken."""
+    """A job that a scheduler has taken."""
 
     def result(self) -> Any:
         """Waits for it."""

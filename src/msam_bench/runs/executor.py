@@ -24,12 +24,12 @@ from msam_bench.runs import record as runs
 R = TypeVar("R")
 
 _TICK = 0.25
-"""Seconds between looks at the folders of the runs that are being trained."""
+"""Seconds between two readings of the folders of the runs that are being trained."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a list of runs is.
+    """The progress of a list of runs.
 
     Args:
         epochs: epochs done, of runs that are finished or being trained.
@@ -50,7 +50,7 @@ def processes(workers: int) -> ProcessPoolExecutor:
 
 
 def train(config: RunConfig, root: Path) -> runs.RunRecord:
-    """What a worker does: one run."""
+    """Trains one run; the work of a worker."""
     from msam_bench.runs import fit
 
     return fit.run(config, root)
@@ -69,7 +69,7 @@ def train_all(
         configs: what to train.
         root: the folder of all runs.
         executor: where.
-        watch: told how far they are, several times a second.
+        watch: called with their progress, several times a second.
         diverged: takes the runs that diverged, which then have no record; the first ends everything if None.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One folder a run: `run.json`, `metrics.csv`, `last.ckpt`, `best.ckpt`; found again by what it was asked to do.
+"""Run folders: `run.json`, `metrics.csv`, `last.ckpt` and `best.ckpt` of one run, found again by its configuration.
 
 folder = folder_of(Path("runs"), config)
 records(Path("runs"))                      # every finished run below a folder
@@ -133,7 +133,7 @@ class RunRecord:
 
 
 def folder_of(root: Path, config: RunConfig) -> Path:
-    """Where the run of a configuration lies; equal configurations, equal folders."""
+    """The folder of a configuration's run; equal configurations have equal folders."""
     label = re.sub(r"[^\w.+=-]+", "-", label_of(config))[:60]
     return root / f"{stem(config.data)}-{config.fusion}-{label}-s{config.seed}-{config.identity}"
 
@@ -144,7 +144,7 @@ def locked(folder: Path, waiting: Callable[[str], None] = lambda words: None) ->
 
     Args:
         folder: of the run; made if it is not there.
-        waiting: hears in a sentence that another process holds it, before this one waits.
+        waiting: called with a sentence when another process holds it, before this one waits.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -191,7 +191,7 @@ def read(folder: Path) -> RunRecord:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a record, in a few words."""
+    """The first fault of a record, in a few words."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         if first["type"] == "value_error":
@@ -248,7 +248,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def _number(text: str) -> float:
-    """As it was written, so that rows read and written again are the same bytes."""
+    """The number as it was written, so that rows read and written again are the same bytes."""
     return int(text) if text.isdecimal() else float(text)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Budget:
-    """What a training may spend.
+    """The limit of a training.
 
     Args:
         kind: what is limited.

@@ -1,4 +1,4 @@
-"""What one epoch of training showed: means of the methods' notes over its batches."""
+"""Measurements of one epoch of training: means of the method's notes over its batches."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Loop:
         self.passes.resume(state["cost"])
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own."""
+        """The parts with a `state_dict`, by their keys in a checkpoint."""
         parts = {"model": self.model, "method": self.backward.method, "optimizer": self.optimizer}
         return parts | ({"scheduler": self.scheduler} if self.scheduler else {})
 

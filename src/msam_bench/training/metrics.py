@@ -1,4 +1,4 @@
-"""How runs on a data set are scored: accuracy where samples have classes, R2 where they have values to regress.
+"""Scores of runs on a data set: accuracy where samples have classes, R2 where they have values to regress.
 
     score = scoring(dataset)
     score.criterion(outputs, target)                       # cross-entropy, or mean squared error
@@ -46,7 +46,7 @@ class Score:
 
 
 def scoring(dataset: Dataset) -> Score:
-    """How a data set is scored."""
+    """The score of a data set."""
     return ACCURACY if dataset.classes else R2
 
 

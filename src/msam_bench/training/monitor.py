@@ -1,10 +1,10 @@
-"""Live watch: the failure signatures of imbalance and of a perturbation that does nothing, said in words, once each.
+"""Live watch: failure signatures of imbalance and of a perturbation that does nothing, reported in words, once each.
 
 watch = Watch(("audio", "image"), alone={"image": 0.65})      # accuracies of encoders trained apart, where known
-watch.check(rows)                                            # after every epoch: the sentences that are new
-watch.warnings                                                 # all so far
+watch.check(rows)                                             # after every epoch: the sentences that are new
+watch.warnings                                                # all so far
 
-It reads the rows of `metrics.csv` alone, so that a resumed run says the same as one that was never interrupted.
+It reads the rows of `metrics.csv` alone, so that a resumed run reports the same as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 Rows = Sequence[Mapping[str, float]]
 
 SWITCHING = 0.5
-"""Share of an epoch's batches at which the dominant modality changes, above which it is said."""
+"""Share of an epoch's batches at which the dominant modality changes, above which a warning is given."""
 SPAN = 5
 """Epochs over which a trend is judged."""
 TAU = 0.05
 """Mean tau over that many epochs below which its growth is no matter."""
 RISE = 0.02
-"""Growth of that mean, over the one of the epochs before, above which it is said."""
+"""Growth of that mean, over the one of the epochs before, above which a warning is given."""
 BEHIND = 0.05
 """Score by which a modality may be behind its own training apart."""
 
 
 class Watch:
-    """Looks at a run's epochs.
+    """The failure signatures of one run.
 
     Args:
         modalities: in canonical order.
@@ -40,7 +40,7 @@ class Watch:
         self.warnings: dict[str, str] = {}
 
     def check(self, rows: Rows) -> list[str]:
-        """What the last of all rows shows that was not said before."""
+        """Warnings that the last row gives for the first time."""
         signs = {key: text for key, sign in _SIGNS.items() if (text := sign(self, rows))}
         signs |= {f"behind/{name}": text for name in self.modalities if (text := _behind(self, rows, name))}
         fresh = {key: text for key, text in signs.items() if key not in self.warnings}
@@ -48,7 +48,7 @@ class Watch:
         return list(fresh.values())
 
     def replay(self, rows: Rows) -> None:
-        """Says again what earlier epochs showed, after a resumed run has read its rows."""
+        """Collects the warnings of earlier epochs, after a resumed run has read its rows."""
         for end in range(1, len(rows) + 1):
             self.check(rows[:end])
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Update:
-    """How gradients become a step.
+    """The rule that turns gradients into a step.
 
     Args:
         accumulate: batches a step; the step is along the mean of their gradients.

@@ -1,4 +1,4 @@
-"""What a sweep ends in: a row for every trial, and the file of settings that it chose.
+"""Results of a sweep: a row for every trial, and the file of settings that it chose.
 
 write_whole(path.with_suffix(".csv"), csv_text(trial_rows(sweep, trials)))
 write_whole(path.with_suffix(".toml"), tuned_file(sweep, trials, "msam sweep --data digits6"))
@@ -49,5 +49,5 @@ def count_pruned(trials: Sequence[Trial]) -> int:
 
 
 def _section(trial: Trial, lr: float) -> dict[str, Any]:
-    """What is set for a method; its learning rate where it is not the common one or was searched for."""
+    """The settings of a method; its learning rate where it is not the common one or was searched for."""
     return {**trial.arguments, **({"optimizer": {"lr": trial.lr}} if trial.lr != lr else {})}

@@ -119,6 +119,6 @@ def report(trial: optuna.Trial, first: int, scores: Sequence[TrialScore]) -> Non
 
 
 def scores_of(trial: FrozenTrial) -> list[TrialScore]:
-    """What was reported of a trial that has ended."""
+    """The scores that were reported of a trial that has ended."""
     accuracies = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
     return [TrialScore(*pair) for pair in zip(accuracies, trial.user_attrs["losses"], strict=True)]

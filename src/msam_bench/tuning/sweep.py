@@ -53,12 +53,12 @@ EARLY = 2
 """Seeds after which a trial may be pruned."""
 Scores = list[TrialScore]
 Search = Generator[list[RunConfig], Scores, None]
-"""Asks for runs, is told their scores, and ends with its trials in the study."""
+"""Yields runs, receives their scores, and ends with its trials in the study."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is tuned, and for how long.
+    """A search of one data set and fusion, with equally many trials for every method.
 
     Args:
         data: name of a data set.
@@ -94,7 +94,7 @@ class Sweep:
             path: the file of the study.
             root: folder of the run folders; runs that are there are used again.
             executor: where runs are trained.
-            watch: told how many trials are done, of how many.
+            watch: called with the number of trials done, and of all.
 
         Raises:
             ValueError: as `check`; a file that is no study; another sweep in it; an error of a run.
@@ -154,7 +154,7 @@ class Sweep:
             study.tell(trial, mean, TrialState.PRUNED if pruned else TrialState.COMPLETE)
 
     def score(self, future: Future[RunRecord]) -> TrialScore:
-        """How a run did on validation; one that diverged did as badly as can be."""
+        """The validation score of a run; the worst one if it diverged."""
         try:
             summary = future.result().summary
         except Diverged:
@@ -164,7 +164,8 @@ class Sweep:
     def _study(self, method: str, lr: float, storage: RDBStorage) -> Study:
         """The study of one method; other settings, seeds or data, another study in the same file."""
         base = self.resolved(method, {"lr": lr}, FIRST_SEED)
-        text = f"{base.identity} {self.seeds} {source(self.data).fingerprint} {ranges(method)}{'' if self.prune else ' unpruned'}"
+        unpruned = "" if self.prune else " unpruned"
+        text = f"{base.identity} {self.seeds} {source(self.data).fingerprint} {ranges(method)}{unpruned}"
         name = f"{self.data}-{self.fusion}-{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         return study_of(name, storage)
 

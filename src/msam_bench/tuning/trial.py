@@ -1,4 +1,4 @@
-"""One trial: what was set, and how its runs did on validation. The test split is not looked at.
+"""One trial: its settings, and the validation scores of its runs. The test split is not read.
 
 trial = Trial.of("sam", 3, {"rho": 0.2}, lr=0.05, scores=[TrialScore(0.96, 0.12), TrialScore(0.95, 0.14)], pruned=False)
 best([trial, other]).arguments
@@ -17,7 +17,7 @@ from msam_bench.config.run import OptimizerConfig
 
 @dataclass(frozen=True)
 class TrialScore:
-    """How a run did at its selected epoch.
+    """The validation score of a run at its selected epoch.
 
     Args:
         accuracy: on validation; of values to regress, R2.
@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def merit(self) -> tuple[float, float]:
-        """What orders trials of equally many seeds: accuracy, then loss."""
+        """The order of trials of equally many seeds: accuracy, then loss."""
         return self.accuracy, -fmean(score.loss for score in self.scores)
 
     def row(self) -> dict[str, Any]:
@@ -87,6 +87,6 @@ def best(trials: Iterable[Trial]) -> Trial:
 
 
 def split_settings(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of a trial belongs to the optimizer, and what to the method."""
+    """The settings of the optimizer, and those of the method."""
     optimizer = {key: value for key, value in params.items() if key in OptimizerConfig.model_fields}
     return optimizer, {key: value for key, value in params.items() if key not in optimizer}

@@ -1,0 +1,280 @@
+"""The words of a verdict, all of them: each sentence is generated from the one structure, with the claims it makes.
+
+    for sentence in sentences(verdict):
+        print(sentence.text)               # "Fusion pays: joint is better than each modality alone, ..."
+
+The order is that of a reader's questions: were settings chosen, is anything better than knowing nothing, does fusion
+pay, what does the declared family show, which method is the best, of what does this hold, and which runs went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast, Outcome
+from msam_bench.analysis.statistics import p_text, words
+from msam_bench.analysis.verdict import (
+    ENSEMBLE,
+    Baselines,
+    Claim,
+    Measure,
+    Relation,
+    Sentence,
+    Verdict,
+    alone,
+    claim,
+    ordered,
+)
+
+SPELLED = 8
+"""Undecided comparisons that are written one by one; of more, the range."""
+
+
+def sentences(verdict: Verdict) -> tuple[Sentence, ...]:
+    """Every sentence of a page, in the order to read them."""
+    parts = (_untuned, _chance, _fusion, _ensemble, _family, _described, _best, _scope, _unkept, _diverged, _collapsed)
+    return tuple(sentence for part in parts for sentence in part(verdict))
+
+
+def text(verdict: Verdict) -> str:
+    """The sentences as one paragraph."""
+    return " ".join(sentence.text for sentence in sentences(verdict))
+
+
+def _untuned(verdict: Verdict) -> Iterator[Sentence]:
+    if verdict.untuned:
+        yield Sentence(
+            f"Untuned: no setting of {words(verdict.untuned)} was chosen for these data, so that a difference may be "
+            "one of settings, not of methods."
+        )
+
+
+def _chance(verdict: Verdict) -> Iterator[Sentence]:
+    chance = verdict.chance
+    if chance is None:
+        return
+    tested = [name for name, contrast in chance.contrasts.items() if contrast.outcome is not Outcome.DESCRIBED]
+    short = [name for name in tested if name not in verdict.above_chance]
+    if not short:
+        return
+    worth = f"{chance.name} ({verdict.measure.value(chance.score)})"
+    claims = tuple(Claim(Relation.UNSEPARATED, name, chance.name) for name in short)
+    if len(short) == len(chance.contrasts):
+        yield Sentence(f"Nothing here is shown to be better than {worth}: no method is recommended.", claims)
+    else:
+        yield Sentence(f"Not shown to be better than {worth}: {words(short)}.", claims)
+
+
+def _fusion(verdict: Verdict) -> Iterator[Sentence]:
+    if verdict.baselines is None or not verdict.baselines.apart:
+        return
+    baselines, reference, measure = verdict.baselines, verdict.reference, verdict.measure
+    apart, best = baselines.apart, baselines.apart[baselines.strongest]
+    directions = {each.outcome.direction for each in apart.values()}
+    if any(each.outcome is Outcome.DESCRIBED for each in apart.values()):
+        yield _untested(baselines, reference, measure)
+    elif 1 in directions:
+        yield _costs(baselines, reference, measure)
+    elif directions == {-1}:
+        yield _pays(baselines, reference, measure)
+    elif best.outcome is Outcome.EQUIVALENT:
+        yield Sentence(
+            f"Fusion brings nothing that matters: {reference} and {alone(baselines.strongest)} differ by less than "
+            f"{measure.amount(best.margin)}.",
+            (Claim(Relation.EQUALS, alone(baselines.strongest), reference),),
+        )
+    else:
+        yield _unpaid(baselines, reference, measure)
+
+
+def _untested(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
+    best = baselines.strongest
+    found = baselines.apart[best].reversed
+    return Sentence(
+        f"Whether fusion pays is not tested: {reference} minus {alone(best)}, the best modality, is "
+        f"{measure.signed(found.difference)} {measure.unit} (n = {found.estimate.seeds})."
+    )
+
+
+def _costs(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
+    ahead = {name: each for name, each in baselines.apart.items() if each.outcome.direction > 0}
+    amounts = [f"{alone(name)} by {_amount(each, measure)}" for name, each in ahead.items()]
+    return Sentence(
+        f"Fusion does not pay: better than {reference} {'is' if len(ahead) == 1 else 'are'} {words(amounts)}.",
+        tuple(Claim(Relation.BEATS, alone(name), reference) for name in ahead),
+    )
+
+
+def _pays(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
+    best = baselines.strongest
+    contrast = baselines.apart[best]
+    small = ", but by less than matters" if contrast.outcome is Outcome.NEGLIGIBLY_WORSE else ""
+    claims = tuple(Claim(Relation.BEATS, reference, alone(name)) for name in baselines.apart)
+    return Sentence(
+        f"Fusion pays{small}: {reference} is better than each modality alone, than {best}, the best of them, by "
+        f"{_amount(contrast.reversed, measure)}.",
+        claims,
+    )
+
+
+def _unpaid(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
+    """No modality is better, and not every one is worse: the strongest of those that are not worse is named."""
+    level = {name: each.reversed for name, each in baselines.apart.items() if each.outcome.direction == 0}
+    name = min(level, key=lambda each: level[each].difference)
+    low, high = measure.span(*level[name].interval)
+    return Sentence(
+        f"Fusion is not shown to pay: {reference} is not shown to be better than {alone(name)}; "
+        f"the data fit {low} to {high} {measure.unit}.",
+        (Claim(Relation.UNSEPARATED, reference, alone(name)),),
+    )
+
+
+def _ensemble(verdict: Verdict) -> Iterator[Sentence]:
+    contrast = verdict.baselines.ensemble if verdict.baselines else None
+    if contrast is None:
+        return
+    name, reference, measure = f"The {ENSEMBLE} of the modalities", verdict.reference, verdict.measure
+    low, high = measure.span(*contrast.interval)
+    said = {
+        1: f"{name} is better than {reference} by {_amount(contrast, measure)}.",
+        -1: f"{name} is worse than {reference} by {_amount(contrast, measure)}.",
+    }.get(contrast.outcome.direction)
+    if contrast.outcome is Outcome.EQUIVALENT:
+        said = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
+    elif contrast.outcome is Outcome.UNDECIDED:
+        said = f"{name} is neither shown to differ from {reference} nor not to: the data fit {low} to {high}."
+    stated = claim(ENSEMBLE, contrast, reference)
+    if said and stated:
+        yield Sentence(said, (stated,))
+
+
+def _family(verdict: Verdict) -> Iterator[Sentence]:
+    tested = {name: each for name, each in verdict.methods.items() if each.outcome is not Outcome.DESCRIBED}
+    if not tested:
+        if not verdict.methods:
+            yield Sentence(f"There is no method to compare with {verdict.reference}.")
+        return
+    by_outcome = {
+        outcome: {name: each for name, each in tested.items() if each.outcome is outcome} for outcome in Outcome
+    }
+    parts = [
+        f"{outcome.value}: {_members(outcome, members, verdict.measure)}"
+        for outcome, members in by_outcome.items()
+        if members
+    ]
+    claims = [claim(name, each, verdict.reference) for name, each in tested.items()]
+    yield Sentence(
+        f"Against {verdict.reference} ({_declared(tested, verdict)}): {'; '.join(parts)}.",
+        tuple(each for each in claims if each),
+    )
+
+
+def _declared(tested: Mapping[str, Contrast], verdict: Verdict) -> str:
+    """The family as it was declared."""
+    seeds = sorted({each.estimate.seeds for each in tested.values()})
+    n = f"n = {seeds[0]}" if len(seeds) == 1 else f"n = {seeds[0]} to {seeds[-1]}"
+    count = len(tested)
+    family = f"one family of {count} comparisons" if count > 1 else "one comparison"
+    margin = verdict.measure.amount(verdict.margin)
+    return f"{n} paired seeds, {family}, simultaneous 95 % intervals; {margin} matter"
+
+
+def _members(outcome: Outcome, members: Mapping[str, Contrast], measure: Measure) -> str:
+    if outcome.direction:
+        return words([f"{name} by {_amount(each, measure)}" for name, each in members.items()], len(members))
+    if len(members) > SPELLED:
+        low, high = measure.span(
+            min(each.interval[0] for each in members.values()), max(each.interval[1] for each in members.values())
+        )
+        return f"{words(members, len(members))}, for which the data fit {low} to {high}"
+    return words([_range(name, each, measure) for name, each in members.items()])
+
+
+def _range(name: str, contrast: Contrast, measure: Measure) -> str:
+    low, high = measure.span(*contrast.interval)
+    size = contrast.size_in_words
+    return f"{name} at {measure.signed(contrast.difference)} ({size}; the data fit {low} to {high})"
+
+
+def _amount(contrast: Contrast, measure: Measure) -> str:
+    low, high = measure.span(*contrast.interval)
+    shown = f"[{low}, {high}], adjusted p {p_text(contrast.adjusted)}, {contrast.size_in_words}"
+    return f"{measure.amount(contrast.difference)} ({shown})"
+
+
+def _described(verdict: Verdict) -> Iterator[Sentence]:
+    few = {name: each for name, each in verdict.methods.items() if each.outcome is Outcome.DESCRIBED}
+    if few:
+        parts = [
+            f"{name} at {verdict.measure.signed(each.difference)} (better on {each.estimate.wins:g} of "
+            f"{each.estimate.seeds} seeds)"
+            for name, each in few.items()
+        ]
+        yield Sentence(
+            f"Described, not tested, for fewer than {FEWEST_SEEDS} seeds or a single fold cannot tell: "
+            f"{words(parts, len(parts))}."
+        )
+
+
+def _best(verdict: Verdict) -> Iterator[Sentence]:
+    leader, count = verdict.leader, 1 + len(verdict.contrasts)
+    if leader is None or not leader.tested or count < 3:
+        return
+    if verdict.chance and leader.name not in verdict.above_chance:
+        return
+    if leader.best:
+        claims = [each for each in ordered(verdict) if each.first == leader.name]
+        yield Sentence(f"{leader.name} is the best: it is better than each of the other {count - 1}.", tuple(claims))
+    else:
+        claims = [Claim(Relation.UNSEPARATED, leader.name, rival) for rival in leader.rivals]
+        yield Sentence(
+            f"No single best is shown: {leader.name} has the highest mean, and is not shown to be better than "
+            f"{words(leader.rivals, len(leader.rivals))}.",
+            tuple(claims),
+        )
+
+
+def _scope(verdict: Verdict) -> Iterator[Sentence]:
+    estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Outcome.DESCRIBED]
+    bases = {estimate.basis for estimate in estimates}
+    group = verdict.group or "group"
+    if "folds" in bases:
+        folds = max(estimate.units for estimate in estimates)
+        yield Sentence(f"This holds for {group}s like those of these {folds} folds; p is that of the folds' means.")
+    elif bases & {"samples", "groups"}:
+        tested = f"{group}s" if "groups" in bases else "samples"
+        if any(estimate.fixed for estimate in estimates):
+            yield Sentence(
+                f"This holds on this split, for test {tested} like these; retraining on other data is not covered."
+            )
+        else:
+            yield Sentence(f"This holds on data like this pool, of which each seed tests other {tested}.")
+
+
+def _unkept(verdict: Verdict) -> Iterator[Sentence]:
+    estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Outcome.DESCRIBED]
+    if any(estimate.basis == "seeds" for estimate in estimates):
+        names = f" ({words(verdict.unkept)})" if verdict.unkept else ""
+        yield Sentence(
+            f"Where runs kept no predictions{names}, this holds over seeds of this pool alone, not for other test "
+            "samples: train again to have them."
+        )
+
+
+def _diverged(verdict: Verdict) -> Iterator[Sentence]:
+    chance = verdict.chance.name if verdict.chance else "chance"
+    for name, found in verdict.divergences.items():
+        without = ""
+        if found.without is not None:
+            n, difference = found.without.estimate.seeds, verdict.measure.signed(found.without.difference)
+            without = f"; without them, in its favour, it is at {difference} (n = {n})"
+        yield Sentence(f"{name} diverged in {len(found.seeds)} of {found.runs} runs, which count as {chance}{without}.")
+
+
+def _collapsed(verdict: Verdict) -> Iterator[Sentence]:
+    for name, found in verdict.collapses.items():
+        if found.seeds:
+            yield Sentence(
+                f"{name} collapsed in {len(found.seeds)} of {found.runs} runs, more than 5 median absolute deviations "
+                f"below its median of {verdict.measure.value(found.median)}."
+            )

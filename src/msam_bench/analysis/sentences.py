@@ -9,7 +9,7 @@ pay, what does the declared family show, which method is the best, of what does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast, Outcome
 from msam_bench.analysis.statistics import p_text, words
@@ -44,7 +44,7 @@ def text(verdict: Verdict) -> str:
 def _untuned(verdict: Verdict) -> Iterator[Sentence]:
     if verdict.untuned:
         yield Sentence(
-            f"Untuned: no setting of {words(verdict.untuned)} was chosen for these data, so that a difference may be "
+            f"Untuned: no setting of {_all(verdict.untuned)} was chosen for these data, so that a difference may be "
             "one of settings, not of methods."
         )
 
@@ -62,7 +62,7 @@ def _chance(verdict: Verdict) -> Iterator[Sentence]:
     if len(short) == len(chance.contrasts):
         yield Sentence(f"Nothing here is shown to be better than {worth}: no method is recommended.", claims)
     else:
-        yield Sentence(f"Not shown to be better than {worth}: {words(short)}.", claims)
+        yield Sentence(f"Not shown to be better than {worth}: {_all(short)}.", claims)
 
 
 def _fusion(verdict: Verdict) -> Iterator[Sentence]:
@@ -100,7 +100,7 @@ def _costs(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     ahead = {name: each for name, each in baselines.apart.items() if each.outcome.direction > 0}
     amounts = [f"{alone(name)} by {_amount(each, measure)}" for name, each in ahead.items()]
     return Sentence(
-        f"Fusion does not pay: better than {reference} {'is' if len(ahead) == 1 else 'are'} {words(amounts)}.",
+        f"Fusion does not pay: better than {reference} {'is' if len(ahead) == 1 else 'are'} {_all(amounts)}.",
         tuple(Claim(Relation.BEATS, alone(name), reference) for name in ahead),
     )
 
@@ -181,12 +181,12 @@ def _declared(tested: Mapping[str, Contrast], verdict: Verdict) -> str:
 
 def _members(outcome: Outcome, members: Mapping[str, Contrast], measure: Measure) -> str:
     if outcome.direction:
-        return words([f"{name} by {_amount(each, measure)}" for name, each in members.items()], len(members))
+        return _all([f"{name} by {_amount(each, measure)}" for name, each in members.items()])
     if len(members) > SPELLED:
         low, high = measure.span(
             min(each.interval[0] for each in members.values()), max(each.interval[1] for each in members.values())
         )
-        return f"{words(members, len(members))}, for which the data fit {low} to {high}"
+        return f"{_all(members)}, for which the data fit {low} to {high}"
     return words([_range(name, each, measure) for name, each in members.items()])
 
 
@@ -212,7 +212,7 @@ def _described(verdict: Verdict) -> Iterator[Sentence]:
         ]
         yield Sentence(
             f"Described, not tested, for fewer than {FEWEST_SEEDS} seeds or a single fold cannot tell: "
-            f"{words(parts, len(parts))}."
+            f"{_all(parts)}."
         )
 
 
@@ -229,7 +229,7 @@ def _best(verdict: Verdict) -> Iterator[Sentence]:
         claims = [Claim(Relation.UNSEPARATED, leader.name, rival) for rival in leader.rivals]
         yield Sentence(
             f"No single best is shown: {leader.name} has the highest mean, and is not shown to be better than "
-            f"{words(leader.rivals, len(leader.rivals))}.",
+            f"{_all(leader.rivals)}.",
             tuple(claims),
         )
 
@@ -278,3 +278,8 @@ def _collapsed(verdict: Verdict) -> Iterator[Sentence]:
                 f"{name} collapsed in {len(found.seeds)} of {found.runs} runs, more than 5 median absolute deviations "
                 f"below its median of {verdict.measure.value(found.median)}."
             )
+
+
+def _all(names: Collection[str]) -> str:
+    """The names as a sentence joins them, none left out: each is a claim."""
+    return words(names, max(1, len(names)))

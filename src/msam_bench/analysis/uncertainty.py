@@ -103,13 +103,13 @@ class Estimate:
     @property
     def p(self) -> float:
         """Two-sided p of "the mean difference is 0"; 1 where there is no degree of freedom."""
-        from scipy import stats
+        from scipy.special import stdtr
 
         if not self.freedom:
             return 1.0
         if self.error == 0:
             return float(self.difference == 0)
-        return float(2 * stats.t.sf(abs(self.difference) / self.error, self.freedom))
+        return float(2 * stdtr(self.freedom, -abs(self.difference) / self.error))
 
 
 def paired_estimate(method: Runs, reference: Runs, folds: Mapping[int, Hashable] | None = None) -> Estimate:

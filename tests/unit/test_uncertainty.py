@@ -71,7 +71,7 @@ def test_two_way_of_groups_sums_a_groups_samples():
     cells = Cells(seeds.ravel(), groups[units.ravel()], WORKED.ravel(), fixed=True, grouped=True)
     e = WORKED - 0.25
     sums = np.stack([e[:, :2].sum(1), e[:, 2:].sum(1)], 1)
-    expected = ((e.sum(1) ** 2).sum() * 3 / 2, (sums.sum(0) ** 2).sum(), (sums**2).sum())
+    expected = ((e.sum(1) ** 2).sum() * 3 / 2, (sums.sum(0) ** 2).sum() * 2 / 1, (sums**2).sum())
     assert variances(cells, e.ravel()) == pytest.approx([each / 144 for each in expected])
     assert (two_way(cells).freedom, two_way(cells).basis) == (1, "groups")
 
@@ -186,7 +186,8 @@ def test_no_spread_at_all():
     assert over_seeds([0.0] * 6).p == 1
     assert over_seeds([0.25] * 6).p == 0
     assert Contrast(over_seeds([0.0] * 6)).outcome is Outcome.EQUIVALENT
-    assert over_seeds([0.3]).p == 1 and Contrast(over_seeds([0.3])).interval == (-math.inf, math.inf)
+    assert over_seeds([0.3]).p == 1
+    assert Contrast(over_seeds([0.3])).interval == (-math.inf, math.inf)
 
 
 def test_the_other_side_of_a_comparison():
@@ -207,7 +208,8 @@ def test_sizes_in_words():
         "moderate",
         "large",
     ]
-    assert sidak(1.0, 4) == 1 and sidak(0.01, 1) == pytest.approx(0.01)
+    assert sidak(1.0, 4) == 1
+    assert sidak(0.01, 1) == pytest.approx(0.01)
 
 
 def leader(contrasts, pairs=None):

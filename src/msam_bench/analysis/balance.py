@@ -1,8 +1,8 @@
-"""Is a model balanced? The decision of a diagnosis and its words, from contributions above chance and probes.
+"""Is a model balanced? The decision of a diagnosis, from contributions above chance and probes.
 
-    found = Balance(measure, chance, joint, contributions, behind, gaps, synergy, redundancy, best="text")
+    found = weigh(measure, joint, chance, contributions, apart, probes)
     found.state                              # State.DOMINATED
-    " ".join(said(found))                    # "text dominates: it contributes 54.0 of 68.2 points above chance, ..."
+    found.leader, found.starved              # who contributes most; whose encoder learns more when trained apart
 
 Contributions are Shapley values of the test score with the score of knowing nothing (chance) as the worth of the empty
 coalition, so that a modality of noise contributes nothing. One modality *leads* if it is shown to contribute more than
@@ -12,12 +12,13 @@ encoder tells two points more when it was trained apart. *Balanced* is shown, to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import fsum
 
-from msam_bench.analysis.contrasts import Contrast
-from msam_bench.analysis.statistics import p_text, words
+from msam_bench.analysis.contrasts import Contrast, family
+from msam_bench.analysis.uncertainty import Runs, combined, paired_estimate
 from msam_bench.analysis.verdict import Measure
 
 EFFECT = 0.02
@@ -75,8 +76,9 @@ class Balance:
 
     @property
     def leads(self) -> bool:
-        """Whether it is shown to contribute more than every other one, by the smallest effect at least."""
-        return all(above(each.reversed) for each in self.behind.values())
+        """Whether it is shown to contribute, and more than every other one, by the smallest effect at least."""
+        contributes = above(self.contributions[self.leader])
+        return contributes and all(above(each.reversed) for each in self.behind.values())
 
     @property
     def starved(self) -> dict[str, Contrast]:
@@ -121,101 +123,52 @@ def at_most(contrast: Contrast) -> bool:
     return not contrast.described and contrast.equivalence_interval[1] < contrast.margin
 
 
-def said(balance: Balance) -> tuple[str, ...]:
-    """The sentences of a diagnosis."""
-    parts = {State.UNTESTED: (_untested,), State.NOTHING: (_nothing,)}.get(
-        balance.state, (_state, _use, _silence, _together, _shared)
-    )
-    return tuple(sentence for part in parts for sentence in part(balance))
+def weigh(
+    measure: Measure,
+    joint: Runs,
+    chance: Runs,
+    contributions: Mapping[str, Runs],
+    apart: Mapping[str, Runs],
+    probes: Mapping[str, tuple[Runs, Runs]],
+    folds: Mapping[int, Hashable] | None = None,
+    **names: str,
+) -> Balance:
+    """The decision from runs, every comparison tested over seeds and samples.
 
+    Args:
+        measure: What is scored.
+        joint: Seed -> scores of the joint model.
+        chance: Seed -> scores of knowing nothing.
+        contributions: Modality -> its Shapley values of the joint model's score, with 0 as the worth of no modality.
+        apart: Modality -> scores of a model of it alone.
+        probes: Modality -> scores of a probe on its encoder trained apart, and trained jointly.
+        folds: Seed -> fold, where seeds go round folds.
+        **names: `chance_name` and `model` of `Balance`.
+    """
+    share = 1 / len(contributions)
+    above = {name: combined((1, each), (-share, chance)) for name, each in contributions.items()}
+    above = dict(sorted(above.items(), key=lambda pair: -_mean(pair[1])))
+    leader, best = next(iter(above)), max(apart, key=lambda name: _mean(apart[name]))
+    none = combined((0, joint))
+    told = [*((1.0, each) for each in apart.values()), (1.0 - len(apart), chance), (-1.0, joint)]
 
-def _untested(balance: Balance) -> Iterator[str]:
-    n = balance.joint.estimate.seeds
-    yield (
-        f"Too few seeds to tell (n = {n}): {balance.leader} contributes most, {_contributed(balance)}; with 6 seeds or "
-        "more, and two folds or more, this is tested."
-    )
+    def tested(pairs: Mapping[str, tuple[Runs, Runs]]) -> dict[str, Contrast]:
+        return family({name: paired_estimate(*pair, folds) for name, pair in pairs.items()}, EFFECT)
 
-
-def _nothing(balance: Balance) -> Iterator[str]:
-    low, high = balance.measure.span(*balance.joint.interval)
-    yield (
-        f"{balance.model} is not shown to be better than {balance.chance_name} "
-        f"({balance.measure.value(balance.chance)}; the difference fits {low} to {high} {balance.measure.unit}): there "
-        "is nothing to balance, and how such a model uses its modalities means nothing."
-    )
-
-
-def _state(balance: Balance) -> Iterator[str]:
-    leader, effect = balance.leader, balance.measure.amount(EFFECT)
-    match balance.state:
-        case State.DOMINATED:
-            yield f"{leader} dominates: it contributes {_contributed(balance)}, and another modality is under-used."
-        case State.LED:
-            yield f"{leader} leads: it contributes {_contributed(balance)}."
-        case State.BALANCED:
-            yield (
-                f"Balanced: contributions differ by less than {effect}, and no encoder learns {effect} more when "
-                "trained apart."
-            )
-        case _:
-            yield f"No modality is shown to lead: {leader} contributes most, {_contributed(balance)}."
-
-
-def _contributed(balance: Balance) -> str:
-    """What the leader contributes, beside the second."""
-    (_, most), (second, less), *_ = balance.contributions.items()
-    scale, total = balance.measure.scale, sum(each.difference for each in balance.contributions.values())
-    p = p_text(max(each.adjusted for each in balance.behind.values()))
-    tested = "" if balance.state is State.UNTESTED else f" (adjusted p {p})"
-    return (
-        f"{scale * most.difference:.1f} of {scale * total:.1f} {balance.measure.unit} above {balance.chance_name}, "
-        f"{second} {scale * less.difference:.1f}{tested}"
+    return Balance(
+        measure,
+        _mean(chance),
+        tested({"": (joint, chance)})[""],
+        tested({name: (each, none) for name, each in above.items()}),
+        tested({name: (each, above[leader]) for name, each in above.items() if name != leader}),
+        tested(probes),
+        tested({"": (joint, apart[best])})[""],
+        tested({"": (combined(*told), none)})[""],
+        best,
+        tested({name: (each, chance) for name, each in apart.items()}),
+        **names,
     )
 
 
-def _use(balance: Balance) -> Iterator[str]:
-    if balance.state is State.BALANCED:
-        return
-    if starved := balance.starved:
-        gaps = [
-            f"{name}{' itself' if name == balance.leader else ''} by {_interval(balance, gap)}"
-            for name, gap in starved.items()
-        ]
-        yield f"Under-used, since encoders trained apart learn more: {words(gaps, len(gaps))}."
-    else:
-        widest = max(balance.gaps, key=lambda name: balance.gaps[name].difference)
-        yield (
-            f"No encoder is shown to be under-used: the widest gap is that of {widest}, "
-            f"{_interval(balance, balance.gaps[widest])}."
-        )
-
-
-def _interval(balance: Balance, contrast: Contrast) -> str:
-    low, high = balance.measure.span(*contrast.interval)
-    shown = f"[{low}, {high}], adjusted p {p_text(contrast.adjusted)}"
-    return f"{balance.measure.signed(contrast.difference)} {balance.measure.unit} ({shown})"
-
-
-def _silence(balance: Balance) -> Iterator[str]:
-    if balance.silent:
-        parts = [f"{name} {_interval(balance, balance.contributions[name])}" for name in balance.silent]
-        yield f"Nothing that matters is contributed by {words(parts, len(parts))}."
-
-
-def _together(balance: Balance) -> Iterator[str]:
-    """What only the modalities together tell."""
-    if not above(balance.synergy):
-        return
-    tells = [name for name, each in balance.apart.items() if each.outcome.direction > 0]
-    gain = f"{balance.model} is {_interval(balance, balance.synergy)} above {balance.best}, the best modality alone"
-    if tells:
-        yield f"Synergy: {gain}."
-    else:
-        yield f"Synergy: {gain}, and no modality alone is shown to tell anything: what they tell, they tell together."
-
-
-def _shared(balance: Balance) -> Iterator[str]:
-    """What more than one modality tells."""
-    if above(balance.redundancy):
-        yield f"Redundancy: {_interval(balance, balance.redundancy)} are told by more than one modality."
+def _mean(runs: Runs) -> float:
+    return fsum(run.score for run in runs.values()) / len(runs)

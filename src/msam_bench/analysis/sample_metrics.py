@@ -4,10 +4,10 @@
     parts = metric.parts(logits, targets)                 # [samples], of which the mean is macro-F1
     metric.run_scores(logits, targets, samples)           # RunScores, higher is better, for `paired_estimate`
 
-A mean over samples (accuracy, log-likelihood) has parts of its own. For every other metric M the parts are its value plus
-its influence function, `part_i = M + n dM/dw_i` at sample weights of 1: their mean is M exactly, since no metric changes
-when all weights are scaled, and the variance of their mean is the infinitesimal jackknife's (Jaeckel 1972). So one test,
-over seeds and samples, serves all metrics.
+A mean over samples (accuracy, log-likelihood) has parts of its own. For every other metric M the parts are its value
+plus its influence function, `part_i = M + n dM/dw_i` at sample weights of 1: their mean is M exactly, since no metric
+changes when all weights are scaled, and the variance of their mean is the infinitesimal jackknife's (Jaeckel 1972). So
+one test, over seeds and samples, serves all metrics.
 """
 
 from __future__ import annotations

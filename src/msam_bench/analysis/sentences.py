@@ -211,8 +211,7 @@ def _described(verdict: Verdict) -> Iterator[Sentence]:
             for name, each in few.items()
         ]
         yield Sentence(
-            f"Described, not tested, for fewer than {FEWEST_SEEDS} seeds or a single fold cannot tell: "
-            f"{_all(parts)}."
+            f"Described, not tested, for fewer than {FEWEST_SEEDS} seeds or a single fold cannot tell: {_all(parts)}."
         )
 
 

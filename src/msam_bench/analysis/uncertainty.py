@@ -12,7 +12,8 @@ people) contributes: with `e[s, i]` the deviation of the difference of seed s on
     V = max(V_seeds + V_units - V_cells, V_seeds, V_units),
 
 the variance of a mean under two crossed clusterings (Cameron, Gelbach and Miller, JBES 29, 2011), with Student's t of
-n - 1 degrees of freedom, and never more than units - 1.
+n - 1 degrees of freedom, and never more than units - 1. Groups are few where samples are many, so that their variance
+takes the factor of few clusters, G / (G - 1), too.
 """
 
 from __future__ import annotations
@@ -112,6 +113,25 @@ class Estimate:
         return float(2 * stdtr(self.freedom, -abs(self.difference) / self.error))
 
 
+def combined(*parts: tuple[float, Runs]) -> Runs:
+    """The weighted sum of the scores of runs, seed by seed over the seeds that all have.
+
+    Contributions are kept where all of them have some, with the samples and groups of the first.
+    """
+    first = parts[0][1]
+    seeds = [seed for seed in first if all(seed in runs for _, runs in parts)]
+    return {seed: _sum([(weight, runs[seed]) for weight, runs in parts]) for seed in seeds}
+
+
+def _sum(parts: Sequence[tuple[float, RunScores]]) -> RunScores:
+    score = math.fsum(weight * run.score for weight, run in parts)
+    weighted = [weight * run.contributions for weight, run in parts if run.contributions is not None]
+    first = parts[0][1]
+    if len(weighted) < len(parts):
+        return RunScores(score)
+    return RunScores(score, np.asarray(np.sum(weighted, axis=0)), first.samples, first.groups)
+
+
 def paired_estimate(method: Runs, reference: Runs, folds: Mapping[int, Hashable] | None = None) -> Estimate:
     """The mean of method minus reference over the seeds that both have.
 
@@ -187,7 +207,8 @@ def variances(cells: Cells, deviation: Floats) -> tuple[float, float, float]:
         float(np.square(np.bincount(keys, deviation)).sum()) / len(deviation) ** 2
         for keys in (cells.seed, cells.unit, pairs)
     )
-    return by_seed * n / max(1, n - 1), by_unit, by_cell
+    few = units / max(1, units - 1) if cells.grouped else 1.0
+    return by_seed * n / max(1, n - 1), by_unit * few, by_cell
 
 
 def over_folds(differences: Mapping[int, float], folds: Mapping[int, Hashable], wins: float = 0.0) -> Estimate:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msam_bench.analysis.balance import EFFECT, Balance, State, weigh
-from msam_bench.analysis.balance_words import said
 from msam_bench.analysis.contrasts import family
+from msam_bench.analysis.sentences.balance import said
 from msam_bench.analysis.uncertainty import Estimate, RunScores, combined
 from msam_bench.analysis.verdict import Measure
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from msam_bench.analysis.balance import State
-from msam_bench.analysis.balance_words import said
+from msam_bench.analysis.sentences.balance import said
 
 PAGES = 200
 

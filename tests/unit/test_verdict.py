@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from msam_bench.analysis.contrasts import Contrast, Outcome, family
 from msam_bench.analysis.leader import Leader, leading
-from msam_bench.analysis.sentences import sentences, text
+from msam_bench.analysis.sentences.verdict import sentences, text
 from msam_bench.analysis.stability import Collapse
 from msam_bench.analysis.uncertainty import Estimate
 from msam_bench.analysis.verdict import (

@@ -1,7 +1,7 @@
 """All that a page may state, in one structure: every sentence is generated from it, so that none contradicts another.
 
     found = Verdict(measure, "joint", methods=family(to_joint), baselines=Baselines(...), leader=leading(...), ...)
-    " ".join(sentence.text for sentence in sentences(found))      # msam_bench.analysis.sentences
+    " ".join(sentence.text for sentence in sentences(found))      # msam_bench.analysis.sentences.verdict
 
 A statement is a `Claim` on two rows of the table; a sentence is its words together with the claims it makes.
 `contradictions` finds pairs of claims that cannot both stand, including what follows from a beats b and b beats c.

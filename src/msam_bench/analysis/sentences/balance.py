@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from msam_bench.analysis.balance import EFFECT, Balance, State, above
 from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast
-from msam_bench.analysis.statistics import p_text, words
+from msam_bench.analysis.sentences.phrases import format_p, join_names
 
 
 def said(balance: Balance) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def _contributed(balance: Balance) -> str:
     """What the leader contributes, beside the second."""
     (_, most), (second, less), *_ = balance.contributions.items()
     scale, total = balance.measure.scale, sum(each.difference for each in balance.contributions.values())
-    p = p_text(max(each.adjusted for each in balance.behind.values()))
+    p = format_p(max(each.adjusted for each in balance.behind.values()))
     tested = "" if balance.state is State.UNTESTED else f" (adjusted p {p})"
     return (
         f"{scale * most.difference:.1f} of {scale * total:.1f} {balance.measure.unit} above {balance.chance_name}, "
@@ -74,7 +74,7 @@ def _use(balance: Balance) -> Iterator[str]:
             f"{name}{' itself' if name == balance.leader else ''} by {_interval(balance, gap)}"
             for name, gap in starved.items()
         ]
-        yield f"Under-used, since encoders trained apart learn more: {words(gaps, len(gaps))}."
+        yield f"Under-used, since encoders trained apart learn more: {join_names(gaps, len(gaps))}."
     else:
         widest = max(balance.gaps, key=lambda name: balance.gaps[name].difference)
         yield (
@@ -85,14 +85,14 @@ def _use(balance: Balance) -> Iterator[str]:
 
 def _interval(balance: Balance, contrast: Contrast) -> str:
     low, high = balance.measure.span(*contrast.interval)
-    shown = f"[{low}, {high}], adjusted p {p_text(contrast.adjusted)}"
+    shown = f"[{low}, {high}], adjusted p {format_p(contrast.adjusted)}"
     return f"{balance.measure.signed(contrast.difference)} {balance.measure.unit} ({shown})"
 
 
 def _silence(balance: Balance) -> Iterator[str]:
     if balance.silent:
         parts = [f"{name} {_interval(balance, balance.contributions[name])}" for name in balance.silent]
-        yield f"Nothing that matters is contributed by {words(parts, len(parts))}."
+        yield f"Nothing that matters is contributed by {join_names(parts, len(parts))}."
 
 
 def _together(balance: Balance) -> Iterator[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast, Outcome
-from msam_bench.analysis.statistics import p_text, words
+from msam_bench.analysis.sentences.phrases import format_p, join_names
 from msam_bench.analysis.verdict import (
     ENSEMBLE,
     Baselines,
@@ -187,7 +187,7 @@ def _members(outcome: Outcome, members: Mapping[str, Contrast], measure: Measure
             min(each.interval[0] for each in members.values()), max(each.interval[1] for each in members.values())
         )
         return f"{_all(members)}, for which the data fit {low} to {high}"
-    return words([_range(name, each, measure) for name, each in members.items()])
+    return join_names([_range(name, each, measure) for name, each in members.items()])
 
 
 def _range(name: str, contrast: Contrast, measure: Measure) -> str:
@@ -198,7 +198,7 @@ def _range(name: str, contrast: Contrast, measure: Measure) -> str:
 
 def _amount(contrast: Contrast, measure: Measure) -> str:
     low, high = measure.span(*contrast.interval)
-    shown = f"[{low}, {high}], adjusted p {p_text(contrast.adjusted)}, {contrast.size_in_words}"
+    shown = f"[{low}, {high}], adjusted p {format_p(contrast.adjusted)}, {contrast.size_in_words}"
     return f"{measure.amount(contrast.difference)} ({shown})"
 
 
@@ -253,7 +253,7 @@ def _scope(verdict: Verdict) -> Iterator[Sentence]:
 def _unkept(verdict: Verdict) -> Iterator[Sentence]:
     estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Outcome.DESCRIBED]
     if any(estimate.basis == "seeds" for estimate in estimates):
-        names = f" ({words(verdict.unkept)})" if verdict.unkept else ""
+        names = f" ({join_names(verdict.unkept)})" if verdict.unkept else ""
         yield Sentence(
             f"Where runs kept no predictions{names}, this holds over seeds of this pool alone, not for other test "
             "samples: train again to have them."
@@ -281,4 +281,4 @@ def _collapsed(verdict: Verdict) -> Iterator[Sentence]:
 
 def _all(names: Collection[str]) -> str:
     """The names as a sentence joins them, none left out: each is a claim."""
-    return words(names, max(1, len(names)))
+    return join_names(names, max(1, len(names)))

@@ -15,13 +15,18 @@ from msam import deprecation
 from msam.attribution import Shapley, shapley
 from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
+from msam.methods.arl import ARL
 from msam.methods.base import Method
 from msam.methods.cggm import CGGM
 from msam.methods.cml import CML
+from msam.methods.dgl import DGL
 from msam.methods.esam import ESAM
 from msam.methods.fsam import FSAM
+from msam.methods.functional_sam import FunctionalSAM
 from msam.methods.gblending import GBlending
 from msam.methods.gnp import GNP
+from msam.methods.gsam import GSAM
+from msam.methods.inforeg import InfoReg
 from msam.methods.joint import Joint
 from msam.methods.lfm import LFM
 from msam.methods.looksam import LookSAM
@@ -30,13 +35,18 @@ from msam.methods.mbsd import MBSD
 from msam.methods.mla import MLA
 from msam.methods.mmcosine import MMCosine
 from msam.methods.mmpareto import MMPareto
+from msam.methods.modality_dropout import ModalityDropout
+from msam.methods.momentum_sam import MomentumSAM
 from msam.methods.msam import MSAM
 from msam.methods.mslr import MSES, MSLR
 from msam.methods.ogm_ge import OGM, OGMGE
 from msam.methods.opm import OPM
+from msam.methods.pdmp import PDMP
 from msam.methods.pmr import PMR
 from msam.methods.reconboost import ReconBoost
+from msam.methods.relearning import Relearning
 from msam.methods.sam import ASAM, SAM
+from msam.methods.synib import SynIB
 from msam.methods.umt import UMT
 from msam.methods.unimodal import Unimodal
 from msam.model import EarlyFusion, FusionModel, LateFusion
@@ -50,12 +60,15 @@ deprecation.install()
 __all__ = [
     "AESAM",
     "AGM",
+    "ARL",
     "ASAM",
     "CGGM",
     "CML",
+    "DGL",
     "ESAM",
     "FSAM",
     "GNP",
+    "GSAM",
     "LFM",
     "MASAM",
     "MBSD",
@@ -66,23 +79,30 @@ __all__ = [
     "OGM",
     "OGMGE",
     "OPM",
+    "PDMP",
     "PMR",
     "SAM",
     "UMT",
     "Contributions",
     "EarlyFusion",
+    "FunctionalSAM",
     "FusionModel",
     "GBlending",
+    "InfoReg",
     "Joint",
     "LateFusion",
     "LookSAM",
     "MMCosine",
     "MMPareto",
     "Method",
+    "ModalityDropout",
+    "MomentumSAM",
     "Objective",
     "Outcome",
     "ReconBoost",
+    "Relearning",
     "Shapley",
+    "SynIB",
     "Unimodal",
     "shapley",
 ]

@@ -48,6 +48,16 @@ def added(first: Gradients, second: Gradients, factor: float = 1.0) -> Gradients
     return total
 
 
+def orthogonal(gradients: list[Tensor], to: list[Tensor]) -> list[Tensor]:
+    """`a - (a.b / |b|^2) b` of two gradients; `a` where `b` vanishes."""
+    product, square = (
+        torch.stack([(real(left) * real(right)).sum() for left, right in zip(pairs, to, strict=True)]).sum()
+        for pairs in (gradients, to)
+    )
+    factor = torch.where(square > 0, product / square, torch.zeros_like(square))
+    return list(torch._foreach_sub(gradients, torch._foreach_mul(to, factor)))
+
+
 def dense(gradient: Tensor) -> Tensor:
     """A sparse gradient (of an embedding) as a dense one, which can be combined with any other."""
     return gradient.to_dense() if gradient.is_sparse else gradient

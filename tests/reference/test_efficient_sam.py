@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import AESAM, ESAM, FSAM, SAM, Joint, LookSAM, Method
-from msam.methods.looksam import orthogonal
+from msam.blocks import orthogonal
 from zoo import batch, close, gradients, model, run, same
 
 BOTH = pytest.mark.parametrize("fusion", ["late", "early"])

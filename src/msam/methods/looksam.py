@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from msam.blocks import real
+from msam.blocks import orthogonal
 from msam.memory import mean_of_ranks, recall, remember
 from msam.methods.base import Method, in_range
 from msam.model_state import perturbed
@@ -90,13 +90,3 @@ class LookSAM(Remembering, Method):
         length = torch.nn.utils.get_total_norm(list(gradients.values()))
         steps = ball(sideways, 1.0)
         return {w: g + self.alpha * length.to(g) * step for (w, g), step in zip(gradients.items(), steps, strict=True)}
-
-
-def orthogonal(gradients: list[Tensor], to: list[Tensor]) -> list[Tensor]:
-    """`a - (a.b / |b|^2) b` of two gradients; `a` where `b` vanishes."""
-    product, square = (
-        torch.stack([(real(left) * real(right)).sum() for left, right in zip(pairs, to, strict=True)]).sum()
-        for pairs in (gradients, to)
-    )
-    factor = torch.where(square > 0, product / square, torch.zeros_like(square))
-    return list(torch._foreach_sub(gradients, torch._foreach_mul(to, factor)))

@@ -1,0 +1,65 @@
+"""Modality dropout: in training, each sample lacks some of its modalities at random."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from msam.methods.base import Method, in_range
+from msam.objective import Objective
+from msam.remembering import Remembering
+from msam.types import Inputs, Outcome
+
+
+class ModalityDropout(Remembering, Method):
+    """Whole modalities are dropped sample by sample (ModDrop, Neverova et al. 2014, arXiv 1501.00102, Section 3.4).
+
+        d_im ~ Bernoulli(1 - p),  at least one of a sample's modalities kept
+        loss = l(fuse(d_i1 h_i1, ..., d_iM h_iM))
+
+    The dropped feature is zero and the kept ones are not rescaled. A sample that would lose all modalities keeps one
+    that is drawn evenly. The loss and logits of an outcome are those of the model with all modalities. Draws come from
+    a stream of the method's own, made from `seed` and the number of the batch: the model's random stream is not
+    advanced, and a resumed run draws the same. Ranks of data-parallel training draw alike, for samples of their own.
+
+    Passes a batch: 1 forward, 1 backward, and 2 passes of the fusion.
+
+    Limits: `rate=0`, or one modality, is joint training.
+
+    Args:
+        rate: probability p that a modality is dropped, in [0, 1]; with 1 each sample keeps exactly one.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    needs = frozenset({"encoders", "fuse"})
+
+    remembers = ("batches",)
+
+    def __init__(self, rate: float = 0.2, seed: int = 0) -> None:
+        super().__init__()
+        self.rate, self.seed, self._batches = in_range("rate", rate, 0, 1), seed, 0
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient of the loss with modalities dropped."""
+        stream = torch.Generator().manual_seed(self.seed * 1_000_003 + self._batches)
+        self._batches += 1
+        if self.rate == 0 or len(objective.encoders) == 1:
+            return objective.accumulate_gradient(inputs, target).outcome()
+        live = objective.forward(inputs, target)
+        kept = kept_modalities(len(target), len(objective.encoders), self.rate, stream)
+        features = {
+            name: feature * rows.to(feature).view(-1, *[1] * (feature.dim() - 1))
+            for (name, feature), rows in zip(live.features.items(), kept.T, strict=True)
+        }
+        objective.backpropagate(objective.loss(objective.coalitions.fused(live, features), target))
+        return live.outcome(kept=kept.double().mean())
+
+
+def kept_modalities(samples: int, modalities: int, rate: float, stream: torch.Generator) -> Tensor:
+    """Which modalities each sample keeps, booleans `[samples, modalities]`; at least one each."""
+    kept = torch.rand(samples, modalities, generator=stream) >= rate
+    spare = torch.randint(modalities, (samples,), generator=stream)
+    return kept | (~kept.any(1, keepdim=True) & torch.nn.functional.one_hot(spare, modalities).bool())

@@ -40,6 +40,11 @@ class ARL(Method):
         ValueError: if an argument is out of its range, or the model has other than two modalities (`paper`).
     """
 
+    name, family = "arl", "balance"
+    paper = "Wei et al. 2025, ICCV, arXiv 2507.10203"
+    # gamma: 1 and 4 in the code
+    search = {"gamma": [0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0]}
+
     needs = frozenset({"separate_encoders", "fuse"})
 
     def __init__(

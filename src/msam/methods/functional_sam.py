@@ -33,6 +33,11 @@ class FunctionalSAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "functional-sam", "sharpness"
+    paper = "Singh et al. 2025, ICML"
+    # rho: as SAM
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     def __init__(self, rho: float = 0.05) -> None:
         super().__init__()
         self.rho = in_range("rho", rho, 0)

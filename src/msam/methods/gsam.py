@@ -35,6 +35,11 @@ class GSAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "gsam", "sharpness"
+    paper = "Zhuang et al. 2022, arXiv 2203.08065"
+    # rho: as SAM; alpha keeps its default
+    search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
+
     def __init__(self, rho: float = 0.05, alpha: float = 0.4) -> None:
         super().__init__()
         self.rho, self.alpha = in_range("rho", rho, 0), in_range("alpha", alpha, 0)

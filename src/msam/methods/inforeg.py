@@ -46,6 +46,11 @@ class InfoReg(Remembering, Method):
         ValueError: if an argument is out of its range, or targets are no class indices.
     """
 
+    name, family = "inforeg", "balance"
+    paper = "Huang et al. 2025, CVPR, arXiv 2503.18595"
+    # beta: 0.95 for audio, 0.1 for vision in the code
+    search = {"beta": [0.03, 0.1, 0.3, 0.95, 1.5, 3.0, 10.0]}
+
     needs = frozenset({"separate_encoders", "fuse"})
 
     remembers = ("batches", "sums", "history", "start")

@@ -34,6 +34,11 @@ class ModalityDropout(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "modality-dropout", "balance"
+    paper = "Neverova et al. 2014, arXiv 1501.00102"
+    # rate: small to half in use
+    search = {"rate": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7]}
+
     needs = frozenset({"encoders", "fuse"})
 
     remembers = ("batches",)

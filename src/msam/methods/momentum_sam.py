@@ -36,6 +36,11 @@ class MomentumSAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "momentum-sam", "sharpness"
+    paper = "Becker et al. 2024, arXiv 2401.12033"
+    # rho: ten times SAM's
+    search = {"rho": [0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0]}
+
     remembers = ("velocity",)
 
     def __init__(self, rho: float = 0.5, momentum: float = 0.9) -> None:

@@ -32,6 +32,11 @@ class PDMP(Method):
         ValueError: if an argument is out of its range, or the model has no such modality.
     """
 
+    name, family = "pdmp", "balance"
+    paper = "2026, arXiv 2604.05773"
+    # rest: both factors are set for each data set in the paper
+    search = {"rest": [0.1, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0]}
+
     needs = frozenset({"separate_encoders"})
 
     def __init__(self, leader: str, lead: float = 1.0, rest: float = 0.5) -> None:

@@ -45,6 +45,11 @@ class Relearning(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "relearning", "balance"
+    paper = "Wei et al. 2024, ECCV, arXiv 2407.09705"
+    # strength: 3 in the authors' settings; every: 15 epochs of 70 and more, scaled down for short runs
+    search = {"strength": [0.5, 1.0, 2.0, 3.0, 3.0, 5.0, 10.0], "every": [10.0, 10.0, 10.0, 5.0, 15.0, 10.0, 10.0]}
+
     needs = frozenset({"separate_encoders"})
     learns_from = frozenset({"train", "valid"})
 

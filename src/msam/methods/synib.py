@@ -34,6 +34,11 @@ class SynIB(Method):
         ValueError: if an argument is out of its range, or targets are no class indices.
     """
 
+    name, family = "synib", "balance"
+    paper = "2026, arXiv 2606.09853"
+    # beta: not published in what was at hand; a decade around CML's weight
+    search = {"beta": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]}
+
     needs = frozenset({"encoders", "fuse"})
 
     def __init__(self, beta: float = 0.1) -> None:

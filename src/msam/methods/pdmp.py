@@ -33,6 +33,7 @@ class PDMP(Method):
     """
 
     name, family = "pdmp", "balance"
+    controls = frozenset({"pdmp"})
     paper = "2026, arXiv 2604.05773"
     # rest: both factors are set for each data set in the paper
     search = {"rest": [0.1, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 from torch import Tensor
 
@@ -62,5 +64,4 @@ class SynIB(Method):
 def confidence(logits: Tensor) -> Tensor:
     """Mean `KL(softmax(z) | uniform)` in nats, 0-d, of logits `[..., classes]`."""
     log_p = logits.log_softmax(-1, torch.promote_types(logits.dtype, torch.float32))
-    uniform = -torch.log(torch.tensor(float(logits.shape[-1]), device=logits.device))
-    return (log_p.exp() * (log_p - uniform)).sum(-1).mean()
+    return (log_p.exp() * (log_p + log(logits.shape[-1]))).sum(-1).mean()

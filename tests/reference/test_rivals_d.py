@@ -209,7 +209,7 @@ def test_inforeg_holds_the_leader_while_its_information_grows() -> None:
     loss = F.cross_entropy(net.fuse(features), target) + sum(F.cross_entropy(z, target) for z in logits)
     scores = [z.softmax(-1).gather(1, target[:, None]).mean() for z in logits]
     index = NAMES.index(str(leader))
-    assert float(scores[index]) == max(map(float, scores))
+    assert scores[index].item() == max(score.item() for score in scores)
     strength = 0.5 * torch.exp(torch.tanh(scores[index] - scores[1 - index])).detach()
     unit = F.cross_entropy(torch.zeros_like(logits[0]), target) / math.log(CLASSES)
     expected = by_name(net, grads(loss, list(net.parameters())))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from msam import SAM
 from msam_bench.config.run import OptimizerConfig, RunConfig, resolve
-from msam_bench.reporting.table import PASSES
+from msam_bench.reporting.comparison_table import PASSES
 from msam_bench.runs import fit
 from msam_bench.training.budget import Budget, Cost, part_of_rate
 from zoo import batch, model

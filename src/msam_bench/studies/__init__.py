@@ -1,4 +1,4 @@
-"""The named studies: a question each, a declarative list of runs, a table, a picture, and a conclusion in words.
+"""The named studies: a question each, a declarative list of runs, measurements, tables, figures, and an answer.
 
     for study in studies().values():
         study.name, study.question
@@ -9,16 +9,29 @@ A new study is one file with a `STUDY`, and a line here.
 from __future__ import annotations
 
 from msam_bench.names import nearest
-from msam_bench.studies.base import Ask, Study
+from msam_bench.studies.base import Bench, Request, Study
 
-__all__ = ["Ask", "Study", "studies", "study"]
+__all__ = ["Bench", "Request", "Study", "studies", "study"]
 
 
 def studies() -> dict[str, Study]:
     """Every study by its name."""
-    from msam_bench.studies import convergence, dominance, fusion, normalization, rho, scaling, transfer
+    from msam_bench.studies import (
+        convergence,
+        diagnosis,
+        dominance,
+        flatness,
+        fusion,
+        normalization,
+        overhead,
+        rho,
+        scaling,
+        transfer,
+    )
 
-    modules = (fusion, dominance, rho, normalization, scaling, convergence, transfer)
+    modules = (
+        fusion, dominance, rho, normalization, scaling, convergence, transfer, flatness, overhead, diagnosis,
+    )  # fmt: skip
     return {module.STUDY.name: module.STUDY for module in modules}
 
 

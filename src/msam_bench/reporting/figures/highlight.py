@@ -19,8 +19,8 @@ BOLD = "indexof(bold, datum.g) >= 0"
 
 def highlight_top(figures: Iterable[Figure]) -> list[Figure]:
     """Lets the same names stand out in all figures of a section: those of the lowest ranks that any of them draws."""
-    own = list(figures)
-    looks = {look.name: look for figure in own for look in figure.drawn}
-    bold = tuple(look.name for look in sorted(looks.values(), key=lambda look: look.rank)[:MOST])
+    panels = list(figures)
+    styles = {style.name: style for figure in panels for style in figure.drawn}
+    bold = tuple(style.name for style in sorted(styles.values(), key=lambda style: style.rank)[:MOST])
     parameter = {"params": [{"name": "bold", "value": [*bold]}]}
-    return [replace(figure, bold=bold, spec=figure.spec | parameter) for figure in own]
+    return [replace(figure, bold=bold, spec=figure.spec | parameter) for figure in panels]

@@ -25,7 +25,7 @@ _SAMPLES = 1024
 
 
 @dataclass(frozen=True)
-class Look:
+class EncoderProbe:
     """What was seen.
 
     Args:
@@ -37,22 +37,22 @@ class Look:
     probes: dict[str, float]
 
 
-def inspect_run(record: Any) -> Look:
+def inspect_run(record: Any) -> EncoderProbe:
     """Looks at the selected model of a run; at its own modality alone where it was trained on one."""
     objective, dataset = restored(record)
-    own = record.config["method"]["params"].get("modality")
-    names = dataset.modalities if own is None else (own,)
+    modality = record.config["method"]["params"].get("modality")
+    names = dataset.modalities if modality is None else (modality,)
     seen = {name: _encoded(objective, split, names) for name, split in dataset.splits.items()}
     target = {name: split.target for name, split in dataset.splits.items()}
     probes = {
-        name: probe({split: found[name] for split, found in seen.items()}, target, len(dataset.classes))
+        name: probe({split: features[name] for split, features in seen.items()}, target, len(dataset.classes))
         for name in names
     }
-    if own is not None:
-        return Look({}, probes)
+    if modality is not None:
+        return EncoderProbe({}, probes)
     score = scoring(dataset)
     backward = Joint().on(objective.model, score.criterion)
-    return Look(Measures(dataset, backward, score, Distributed()).contributions("train"), probes)
+    return EncoderProbe(Measures(dataset, backward, score, Distributed()).contributions("train"), probes)
 
 
 def _encoded(objective: Objective, split: Split, names: tuple[str, ...]) -> dict[str, Tensor]:

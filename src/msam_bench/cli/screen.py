@@ -26,6 +26,9 @@ PARALLEL = "TORCHELASTIC_RUN_ID" in os.environ
 FIRST = not PARALLEL or os.environ["RANK"] == "0"
 """Whether this process speaks: of several that train one run, the first does."""
 
+LONGEST = 60
+"""Rows of a table that is shown."""
+
 console = Console(width=None if sys.stdout.isatty() else 200, quiet=not FIRST)
 
 
@@ -70,8 +73,10 @@ def show_table(table: ComparisonTable) -> None:
         console.print(grid, "")
 
 
-def show_table_of(table: Table) -> None:
-    """A table of a study under its title."""
+def show_values(table: Table) -> None:
+    """A table of a study under its title; a long one is in the report alone."""
+    if len(table.rows) > LONGEST:
+        return
     grid = new_grid(*table.header)
     for row in table.cells:
         grid.add_row(*row)
@@ -94,11 +99,11 @@ def report_folder(given: Path | None, name: str) -> Path:
 def show_result(
     result: Result, folder: Path, records: Sequence[RunSummary], measured: Mapping[str, Any] | None = None
 ) -> None:
-    """A study's tables, its page, and what it found."""
+    """A study's tables, its page, and its answer."""
     from msam_bench.reporting.study_page import write_study
 
     for table in result.tables:
-        show_table_of(table)
+        show_values(table)
     page = write_study(folder, result, command(), records, measured)
     words = "\n".join(part for part in (result.answer, result.listed) if part)
     console.print(f"\n{words}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)

@@ -14,7 +14,7 @@ from msam_bench.analysis.flatness.surfaces import LossSurface
 from msam_bench.analysis.sentences.flatness import describe_range, describe_surface
 from msam_bench.reporting.figures.drawing import Figure
 from msam_bench.reporting.figures.loss_scale import LossScale
-from msam_bench.reporting.figures.palette import INK_ON_PAPER, SeriesStyle, series_styles
+from msam_bench.reporting.figures.palette import INK, INK_ON_PAPER, SeriesStyle, series_styles
 from msam_bench.reporting.figures.plotting import Drawing, finish, place, plot, write_text
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ SIDE, LEFT, TOP = 216.0, 52.0, 26.0
 WIDTH, HEIGHT = LEFT + SIDE + 14, TOP + SIDE + 44
 BAR = 64.0
 """Width that a panel of the page has more, for its own colour scale."""
-FRAME = (LEFT, TOP, SIDE, SIDE)
-"""Left, top, width and height of the grid in a panel, in points."""
+FRAME = (LEFT, 6.0, SIDE, SIDE)
+"""Left, top, width and height of the grid in a panel of the page, in points; its title is the page's."""
 NARROWEST = 430.0
 """Width of a poster at least, for its legend."""
 
@@ -37,12 +37,12 @@ def contours(surfaces: Sequence[LossSurface]) -> list[Figure]:
 
 
 def _figure(surface: LossSurface, scale: LossScale) -> Figure:
-    with plot(WIDTH + BAR, HEIGHT) as canvas:
+    with plot(WIDTH + BAR, HEIGHT - TOP + FRAME[1]) as canvas:
         _draw(place(canvas, *FRAME), surface, scale)
-        scale.draw_bar(place(canvas, LEFT + SIDE + 14, TOP, 10, SIDE), "vertical")
+        scale.draw_bar(place(canvas, LEFT + SIDE + 14, FRAME[1], 10, SIDE), "vertical")
         svg = finish(canvas).on_page
     return Figure(
-        surface.title, {}, describe_range(surface), svg=svg, grid=grid_of([surface], FRAME), drawn=_paths(surface)
+        surface.title, {}, describe_range(surface), svg=svg, grid=grid_of([surface], FRAME), drawn=_paths(surface, INK)
     )
 
 
@@ -69,7 +69,9 @@ def contour_poster(surfaces: Sequence[LossSurface], columns: int = 3) -> Drawing
     with plot(width, height) as canvas:
         for i, surface in enumerate(surfaces):
             across, down = (i % columns) * WIDTH, (i // columns) * HEIGHT
-            _draw(place(canvas, across + LEFT, down + TOP, SIDE, SIDE), surface, scale)
+            axes = place(canvas, across + LEFT, down + TOP, SIDE, SIDE)
+            axes.set_title(surface.title)
+            _draw(axes, surface, scale)
         if surfaces[0].paths:
             corner = (LEFT / width, 1 - bottom / height)
             canvas.legend(loc="upper left", ncols=5, frameon=False, bbox_to_anchor=corner)
@@ -85,7 +87,7 @@ def _draw(axes: Axes, surface: LossSurface, scale: LossScale) -> None:
     losses = np.array(surface.losses, dtype=float).T
     first, second = surface.axes
     shown = np.ma.masked_invalid(losses)
-    axes.pcolormesh(first, second, shown, norm=scale.norm, cmap="viridis", edgecolors="face", linewidth=0.3)
+    axes.pcolormesh(first, second, shown, norm=scale.norm, cmap="viridis", edgecolors="face", linewidth=0.7)
     if float(shown.min()) < float(shown.max()):
         style: dict[str, Any] = {"colors": "white", "linewidths": 0.9, "alpha": 0.75}
         axes.contour(first, second, shown, levels=scale.levels, corner_mask=False, **style)
@@ -94,13 +96,13 @@ def _draw(axes: Axes, surface: LossSurface, scale: LossScale) -> None:
     for style in _paths(surface):
         _draw_path(axes, surface.paths[style.name], style)
     axes.plot(0, 0, "o", color="white", markeredgecolor="black", markersize=5)
-    axes.set(title=surface.title, xlabel=surface.labels[0], ylabel=surface.labels[1])
+    axes.set(xlabel=surface.labels[0], ylabel=surface.labels[1])
     axes.locator_params(nbins=5)
 
 
-def _paths(surface: LossSurface) -> tuple[SeriesStyle, ...]:
-    """The style of each path; the first is black, which reads on every colour."""
-    return tuple(series_styles(surface.paths, reference=next(iter(surface.paths), None), ink="#000000"))
+def _paths(surface: LossSurface, ink: str = "#000000") -> tuple[SeriesStyle, ...]:
+    """The style of each path; the first is black in the plot, which reads on every colour."""
+    return tuple(series_styles(surface.paths, reference=next(iter(surface.paths), None), ink=ink))
 
 
 def _draw_path(axes: Axes, points: Sequence[tuple[float, float]], style: SeriesStyle) -> None:

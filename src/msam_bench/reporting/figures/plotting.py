@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 _STYLE: dict[str, Any] = dict.fromkeys(_INKED, INK_ON_PAPER) | {
     **dict.fromkeys(("axes3d.xaxis.panecolor", "axes3d.yaxis.panecolor", "axes3d.zaxis.panecolor"), "none"),
+    "axes.facecolor": "none",
     "font.size": 9,
     "grid.linewidth": 0.5,
     "legend.handlelength": 4.0,

@@ -1,4 +1,4 @@
-"""What the runs were made with: settings that methods share, settings in which they differ, versions and machine.
+"""Settings and environment of runs: what methods share, where they differ, versions and machine.
 
 shared, differing = settings(groups)
 shared["optimizer.lr"], differing["method.name"]["sam"], machine(groups)["torch"]

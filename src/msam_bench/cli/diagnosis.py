@@ -72,7 +72,7 @@ def _of_run(folder: Path, seeds: int) -> tuple[list[Record], list[RunConfig]]:
 
 
 def _request(data: str, paired: Paired, settings: Settings) -> Request:
-    """What the study is made of, on data that are here."""
+    """The request for data that are here."""
     from msam_bench.data import source
     from msam_bench.studies import Request
 

@@ -61,7 +61,7 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
 
 
 def _names(records: Sequence[RunSummary]) -> dict[Path, str]:
-    """What to call the method of each run, so that two of one method that were set up differently are told apart."""
+    """The name of the method of each run, with the settings in which runs of one method differ."""
     from msam_bench.analysis.grouping import split_by_settings
 
     alike: dict[tuple[str, str, str], list[RunSummary]] = {}

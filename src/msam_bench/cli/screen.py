@@ -54,7 +54,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar(*texts: str) -> Progress:
-    """A progress bar, what is said beside it, time gone and time left."""
+    """A progress bar with its texts, time gone and time left."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn(text) for text in texts)

@@ -59,7 +59,7 @@ def answer(
 
     Args:
         study: the study.
-        request: what it is made of.
+        request: data, seeds, methods and settings.
         where: where runs are trained and kept.
         folder: of the report.
         configs: runs to train, those of the study's plan if None.

@@ -81,7 +81,7 @@ def standing_alone(figure: Figure) -> dict[str, Any]:
 
 
 def _explain(encodings: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Gives every channel that tells names apart the same legend, so that they share one; markers before dashes."""
+    """Gives colour, dash and marker the same legend, so that they share one; markers come before dashes."""
     used = {channel for encoding in encodings for channel in encoding}
     kind = _POINTS if "shape" in used else _LINES
     for encoding in encodings:

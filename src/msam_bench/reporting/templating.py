@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> Environment:
-    """Where templates come from; jinja2 is imported when it is asked for."""
+    """Loads the templates and their filters; jinja2 is imported here, when a page is rendered."""
     import jinja2
 
     templates = jinja2.Environment(

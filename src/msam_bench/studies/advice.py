@@ -1,4 +1,4 @@
-"""What to try after a diagnosis, in order: what these data request for, what is known of it, and the command.
+"""What to try after a diagnosis, in order: what these data ask for, what is known of it, and the command.
 
 advice(joint, starved=["gyroscope"], leader="accelerometer", more=0)   # a few sentences each
 """

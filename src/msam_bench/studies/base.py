@@ -30,7 +30,7 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What a study is to be made of.
+    """Data, seeds, methods and settings that a study is made with.
 
     Args:
         data: names of data sets; most studies take one.
@@ -74,7 +74,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a study measures.
+    """Executors and progress bars for a study's measurements.
 
     Args:
         pool: number of jobs -> an executor for them.

@@ -43,7 +43,7 @@ def conclude(records: Sequence[RunSummary]) -> Result:
     return Result(
         "dominance",
         STUDY.question,
-        f"{_said('which modality is perturbed', identity)} {_said('when the weight is large', weight)}",
+        f"{_summarise('which modality is perturbed', identity)} {_summarise('when the weight is large', weight)}",
         [identity.verdict, weight.verdict, overall.verdict],
         [
             identity.table("Which modality: encoder scope", **more),
@@ -54,7 +54,7 @@ def conclude(records: Sequence[RunSummary]) -> Result:
     )
 
 
-def _said(what: str, family: Compared) -> str:
+def _summarise(what: str, family: Compared) -> str:
     """One sentence on a family."""
     differing = [name for name, c in family.comparisons.items() if c.differs]
     if not differing:

@@ -1,4 +1,4 @@
-"""What a diagnosis looks at in a finished run beyond its summary: contributions in training, and probes of encoders."""
+"""Probes of a finished run: contributions in training, and a ridge regression on each frozen encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAMPLES = 1024
 
 @dataclass(frozen=True)
 class EncoderProbe:
-    """What was seen.
+    """Contributions and probe scores of one run.
 
     Args:
         contributions: modality -> Shapley value of the training score.
@@ -38,7 +38,7 @@ class EncoderProbe:
 
 
 def inspect_run(record: Any) -> EncoderProbe:
-    """Looks at the selected model of a run; at its own modality alone where it was trained on one."""
+    """Probes the selected model of a run; of its one modality alone where it was trained on one."""
     objective, dataset = restored(record)
     modality = record.config["method"]["params"].get("modality")
     names = dataset.modalities if modality is None else (modality,)

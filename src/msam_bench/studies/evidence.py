@@ -4,7 +4,8 @@ known = evidence(joint, ["umt", "mmpareto"])
 known.best(3)                                # the methods with the highest mean difference first
 known.words(["umt"])                         # "on these data, over joint (n = 12): umt +1.70 [-2.12, +7.19] points"
 
-Shipped are the tables of all methods of `docs/results`, as `msam compare` wrote them.
+Shipped are the tables of all methods that `msam compare` wrote into `docs/results`: the package has links to them, so
+that the wheel holds what the documentation shows, and the repository holds it once.
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ class Evidence:
 
     def words(self, names: Sequence[str]) -> str:
         """What is known of these methods, and from where."""
-        parts = [_said(f"on these data, over {self.reference}", self.here, names)]
+        parts = [_summarise(f"on these data, over {self.reference}", self.here, names)]
         missing = [name for name in names if name not in self.here]
         parts += [
-            _said(f"in the shipped results on {data}, late fusion, over joint", table, missing)
+            _summarise(f"in the shipped results on {data}, late fusion, over joint", table, missing)
             for data, table in self.elsewhere.items()
         ]
         return "; ".join(part for part in parts if part) or "no result that ships with msam, and no run here, has them"
@@ -76,7 +77,7 @@ def evidence(joint: Sequence[RunSummary], names: Sequence[str]) -> Evidence:
     return Evidence(joint[0].label, here, alike)
 
 
-def _said(where: str, table: Comparisons, names: Sequence[str]) -> str:
+def _summarise(where: str, table: Comparisons, names: Sequence[str]) -> str:
     known = [name for name in names if name in table]
     if not known:
         return ""

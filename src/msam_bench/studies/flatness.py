@@ -30,11 +30,13 @@ AT = {
     "of its seed reach",
 }
 """Which weights are measured."""
+OPTIONS: dict[str, Any] = {"at": "selected", "samples": 512, "rho": 0.05, "points": 25}
+"""Which weights; training samples; radius of the ball; points along each axis of a surface."""
 
 
 @dataclass(frozen=True)
 class FlatnessMeasurements:
-    """What was measured on the runs.
+    """Measurements of the runs, compared, and loss surfaces of one seed.
 
     Args:
         data: name of the data set.
@@ -53,13 +55,14 @@ class FlatnessMeasurements:
 
 def plan(request: Request) -> list[RunConfig]:
     """The methods that are compared; their weights are kept every epoch where they are met at equal loss."""
-    kept: dict[str, Any] = {"snapshots": 1} if request.options["at"] == "equal-loss" else {}
+    equal = {**OPTIONS, **request.options}["at"] == "equal-loss"
+    kept: dict[str, Any] = {"snapshots": 1} if equal else {}
     return [request.run(request.data[0], m, seed, **kept) for seed in request.seeds for m in request.methods]
 
 
 def measure(records: Sequence[Record], request: Request, bench: Bench) -> FlatnessMeasurements:
     """Measures every run and draws the surfaces of one seed, each run in a job of its own."""
-    options = request.options
+    options = {**OPTIONS, **request.options}
     how = Plan(samples=options["samples"], rho=options["rho"])
     epochs = _matched(records, how, bench) if options["at"] == "equal-loss" else None
     with bench.counting("runs measured") as watch, bench.pool(len(records)) as executor:

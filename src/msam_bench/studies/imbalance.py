@@ -1,4 +1,4 @@
-"""Who leads and who is held back, and the verdict: balanced, dominated and under-used, or not to be told.
+"""The dominant and the under-used modalities, and the verdict: balanced, imbalanced, or undecided.
 
 first = lead(joint)                              # who contributes most, and whether that is shown
 verdict(first, gaps, n=12)                       # "accelerometer dominates: it contributes 54.0 of 78.5 points, ..."
@@ -68,7 +68,7 @@ def lead(joint: Sequence[RunSummary]) -> Lead:
 
 
 def verdict(first: Lead, gaps: Gaps, n: int) -> str:
-    """Balanced, dominated and under-used, or not to be told."""
+    """The verdict in words: balanced, dominated, under-used, or undecided."""
     decidable = not powerless(first.behind) and not powerless(gaps)
     balanced = decidable and not first.shown and not starved(gaps)
     opening = f"Balanced, as far as n = {n} seeds can tell. " if balanced else ""

@@ -1,12 +1,13 @@
 """What do Shapley values cost? Steps with and without them, by the number of modalities, batch size and model size.
 
-The one study that trains nothing: it measures, and measures again when it is asked again.
+This study trains nothing; each call measures again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -23,6 +24,13 @@ from msam_bench.studies.instruments.steps import AGAIN, BARE, PLAIN, SAM_, VALUE
 AXES = {"modalities": "modalities", "batch": "batch size", "width": "width"}
 """What is varied -> its title."""
 MIB = 2**20
+OPTIONS: dict[str, Any] = {
+    "modalities": (2, 4, 8, 16, 32),
+    "batches": (16, 64, 256),
+    "widths": (64, 256, 1024),
+    "rounds": 15,
+}
+"""What is varied, and how often each step is timed."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,7 @@ class StepMeasurements:
 
 
 def settings(
-    fusions: Sequence[str],
-    modalities: Sequence[int] = (2, 4, 8, 16, 32),
-    batches: Sequence[int] = (16, 64, 256),
-    widths: Sequence[int] = (64, 256, 1024),
+    fusions: Sequence[str], modalities: Sequence[int], batches: Sequence[int], widths: Sequence[int]
 ) -> list[Setting]:
     """Every setting; one quantity is varied at a time."""
     values = {"modalities": modalities, "batch": batches, "width": widths}
@@ -54,12 +59,13 @@ def plan(request: Request) -> list[RunConfig]:
 def measure(records: Sequence[Record], request: Request, bench: Bench) -> StepMeasurements:
     """Times the steps of every setting, one after the other in this process."""
     fusions = ("late", "early") if request.fusion == "both" else (request.fusion,)
-    sizes = (request.options[key] for key in ("modalities", "batches", "widths"))
+    options = {**OPTIONS, **request.options}
+    sizes = (options[key] for key in ("modalities", "batches", "widths"))
     todo, done = settings(fusions, *sizes), []
     with bench.counting("settings") as watch:
         for count, setting in enumerate(todo, 1):
             torch.manual_seed(0)
-            done.append(measured(request.data[0], setting, request.options["rounds"]))
+            done.append(measured(request.data[0], setting, options["rounds"]))
             watch(count, len(todo))
     return StepMeasurements(request.data[0], done)
 

@@ -86,7 +86,7 @@ def measure_all(
     watch: Callable[[int, int], None] = lambda done, total: None,
     epochs: Mapping[Path, int] | None = None,
 ) -> dict[Path, list[Measurement]]:
-    """Measurements of many runs, by folder; `watch` is told how many are done.
+    """Measurements of many runs, by folder.
 
     Args:
         records: finished runs.

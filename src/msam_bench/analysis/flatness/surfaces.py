@@ -142,7 +142,7 @@ def surfaces(
         records: finished runs of one seed, see `chosen`.
         grid: what is drawn.
         executor: draws one run a job.
-        watch: told how many surfaces of all are done.
+        watch: called with (done, all surfaces).
         epochs: the weights after which epoch of each run, by folder; the selected ones if None.
     """
     sites = [(record, (epochs or {}).get(record.folder)) for record in records]

@@ -30,7 +30,7 @@ def trajectories(
     Args:
         records: finished runs of one seed, each with at least three snapshots; see `chosen`.
         grid: what is drawn; its span and axes are those of the paths.
-        watch: told how many points of all are done.
+        watch: called with (done, all points).
 
     Raises:
         ValueError: if a run kept too few snapshots, or the paths span no plane.

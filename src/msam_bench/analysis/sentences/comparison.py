@@ -19,7 +19,7 @@ def verdict(
     Args:
         comparisons: Method -> its comparison with the reference, adjusted as one family (`against`).
         reference: What they were compared with.
-        scale: Factor from the values to the unit said.
+        scale: Factor from the values to the unit.
         unit: Unit of a difference in words.
     """
     if not comparisons:

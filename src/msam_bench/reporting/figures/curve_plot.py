@@ -39,7 +39,7 @@ def curve(
         axes: titles, digits.
         log: "x", "y", "xy" or "".
         joined: whether neighbours are joined.
-        names: all that the page draws, so that a name looks the same in each figure; those of `series` if empty.
+        names: all that the page draws, so that a name has the same style in each figure; those of `series` if empty.
     """
     import altair as alt
 
@@ -54,7 +54,7 @@ def curve(
     layers = [bars, points]
     if joined:
         layers.insert(0, base.mark_line(strokeWidth=2).encode(y, dash(drawn)))
-    return Figure(title, finished(rows, 300, *layers), _said(series, axes), *_numbers(series, axes), tuple(drawn))
+    return Figure(title, finished(rows, 300, *layers), _describe(series, axes), *_numbers(series, axes), tuple(drawn))
 
 
 def _ticks(rows: Sequence[Mapping[str, Any]], log: bool) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _rows(series: Mapping[str, Points]) -> list[dict[str, Any]]:
     ]
 
 
-def _said(series: Mapping[str, Points], axes: Axes) -> str:
+def _describe(series: Mapping[str, Points], axes: Axes) -> str:
     """The highest point of each series, in words."""
     tops = {name: max(points, key=lambda point: point[1]) for name, points in series.items() if points}
     texts = [f"{name} {top[1]:.{axes.digits}f} at {top[0]:g}" for name, top in tops.items()]

@@ -1,4 +1,4 @@
-"""What runs report at each epoch, as a mean and a band over seeds, thinned to what a page can hold.
+"""Metrics over epochs as a mean and a band over seeds, thinned to a number of points that a page can hold.
 
 curves(groups, "tau")["msam"].points[-1]                       # (epoch, mean, low, high)
 by_modality(groups, "contribution", modalities)["msam"]["audio"]

@@ -1,4 +1,4 @@
-"""What every figure is drawn with: its parts, its axes, its colours, and its finished specification.
+"""Parts of Vega-Lite figures: base chart, axes, channels, and the finished specification.
 
 Text and axes are drawn in `currentColor`, so that the page decides between light, dark and print.
 

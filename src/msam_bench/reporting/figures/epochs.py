@@ -1,4 +1,4 @@
-"""The sections about training: what methods do from epoch to epoch.
+"""Figures of training over epochs: scores, gap, perturbation, contributions and dominance.
 
 for figure in learning({"joint": runs, "msam": others}, series_styles(["joint", "msam"])):
     figure.title, figure.alt, figure.spec

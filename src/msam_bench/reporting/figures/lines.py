@@ -13,7 +13,7 @@ from msam_bench.reporting.figures.palette import INK, SeriesStyle
 
 
 def lines(title: str, series: Mapping[str, Series], drawn: Sequence[SeriesStyle], axes: Axes) -> Figure:
-    """Draws lines over epochs: few with bands of one standard deviation, of many the foremost in colour."""
+    """Draws lines over epochs: few with bands of one standard deviation, of many the first in rank in colour."""
     import altair as alt
 
     drawn = [style for style in drawn if style.name in series]

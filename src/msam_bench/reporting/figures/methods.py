@@ -1,4 +1,4 @@
-"""The sections that hold methods against each other: differences, seed by seed, and what the score cost.
+"""Figures that compare methods: differences to a reference, scores of every seed, score against cost.
 
 differences({"msam": comparison}, "joint", series_styles(["joint", "msam"]))
 seeds(groups, methods), cost(groups, methods)

@@ -1,4 +1,4 @@
-"""The sections about modalities at the selected epoch: what each is worth, alone and together.
+"""Figures of modalities at the selected epoch: Shapley shares, and the score of every coalition.
 
 shares(groups, ["audio", "image"])      # Shapley shares, methods by modalities
 coalitions(groups, ["audio", "image"])  # test score, a panel for each size of a coalition

@@ -54,7 +54,7 @@ class SeriesStyle:
 
 
 def series_styles(names: Iterable[str], reference: str | None = None, ink: str = INK) -> list[SeriesStyle]:
-    """Gives each name its colour, dash and marker, the foremost name first.
+    """Gives each name its colour, dash and marker, in the order of their ranks.
 
     The reference is drawn in ink and solid; the others are drawn the same whether or not it is there.
     """

@@ -14,7 +14,7 @@ from msam.types import Inputs, Note
 
 
 class Estimators(Method):
-    """Joint training that asks what cheaper Shapley values cost in accuracy, on every `each`-th batch.
+    """Joint training that measures the error of cheaper Shapley values on every `each`-th batch.
 
     The reference is exact up to `most` modalities, 64 antithetic pairs above. Estimates are 1, 2 and 4 antithetic
     pairs, and the reference's own values of 5 and 20 batches ago. Notes: `wrong/NAME` is whether the estimate's

@@ -14,7 +14,7 @@ from msam_bench.studies.controls import gradient_norms, shares
 
 
 class Normalizations(Method):
-    """Joint training that asks how well each normalisation of the Shapley values predicts the gradient's shares.
+    """Joint training that measures how well each normalisation of the Shapley values predicts the gradient's shares.
 
     The truth of a batch is `t_m = |g_m| / sum_k |g_k|`, g_m the loss's gradient in modality m's encoder. Notes:
     `error/NAME` is the total variation distance `sum_m |v_m - t_m| / 2` of the shares that NAME gives (`uniform` is

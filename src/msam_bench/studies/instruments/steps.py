@@ -28,7 +28,7 @@ PLAIN, AGAIN, SAM_, BARE, VALUED = "joint", "joint again", "sam", "msam without 
 
 
 class Unvalued(Shapley):
-    """Equal contributions that look at no coalition: what M-SAM costs without Shapley values."""
+    """Equal contributions without valuing a coalition: the cost of M-SAM without Shapley values."""
 
     def forward(
         self, objective: Objective, inputs: Inputs, target: torch.Tensor, features: Features | None = None
@@ -65,7 +65,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """A setting and what was found there.
+    """A setting and the costs of its steps.
 
     Args:
         setting: what was measured on.

@@ -143,7 +143,7 @@ def test_a_starved_modality_is_named_with_its_gap_and_what_to_try(monkeypatch: p
     assert apart.startswith("Give gyroscope a loss of its own: its encoder learns more when trained apart. Evidence")
     assert back.startswith("Hold accelerometer back, which leads while gyroscope could learn more. Evidence")
     assert flat.startswith(
-        "EncoderProbe for flatter minima: accuracy is 90.2 % in training and 90.2 % in test (tau 0.30)."
+        "Look for flatter minima: accuracy is 90.2 % in training and 90.2 % in test (tau 0.30)."
     )
     assert found.ordered
     row = next(row for row in found.tables[0].rows if row["modality"] == "gyroscope")

@@ -79,7 +79,7 @@ def test_words_and_tables_by_hand() -> None:
     (table,) = result.tables
     row = next(row for row in table.rows if row["step"] == SAM_)
     assert (row["ms"], row["peak MiB"], row["s an epoch"]) == pytest.approx((20, 1, 0.125))
-    assert [figure.title for figure in result.figures["StepCost by modalities"]] == [
+    assert [figure.title for figure in result.figures["Cost by modalities"]] == [
         f"{what} of a step, {fusion} fusion" for fusion in ("late", "early") for what in ("Time", "Memory")
     ]
 

@@ -57,7 +57,7 @@ def advice(joint: Sequence[RunSummary], starved: Sequence[str], leader: str | No
         reached = (
             f"{score_of({'': joint})} is {means[0]:.1f} % in training and {means[1]:.1f} % in test (tau {tau:.2f})"
         )
-        steps.append(_try(joint, f"SeriesStyle for flatter minima: {reached}.", FLAT))
+        steps.append(_try(joint, f"Look for flatter minima: {reached}.", FLAT))
     return [step for step in steps if step] or [f"Nothing here asks for another method than {joint[0].label}."]
 
 

@@ -153,7 +153,7 @@ _CAPTION = (
     "group; ratio: to joint training in the same round, median and quartiles; joint again: the same step under another "
     "name, whose distance from 1 is noise; msam without values: equal shares, no coalition valued; peak: most that a "
     "step allocates at a time beyond the weights, from the allocator's record; an epoch: a step's time, times the "
-    "training samples over the batch size, without evaluation. What is not varied is the data set's group."
+    "training samples over the batch size, without evaluation. What is not varied is the data set's own."
 )
 
 

@@ -126,7 +126,7 @@ def concluded(
         probes = {name: 0.6 + (gap[name] if own else noise) for name in names}
         return EncoderProbe(dict.fromkeys(names, 0.4), probes)
 
-    monkeypatch.setattr(diagnosis, "looked_at", look)
+    monkeypatch.setattr(diagnosis, "inspect_run", look)
     return diagnosis.conclude(records)
 
 
@@ -142,9 +142,7 @@ def test_a_starved_modality_is_named_with_its_gap_and_what_to_try(monkeypatch: p
     apart, back, flat = found.details
     assert apart.startswith("Give gyroscope a loss of its own: its encoder learns more when trained apart. Evidence")
     assert back.startswith("Hold accelerometer back, which leads while gyroscope could learn more. Evidence")
-    assert flat.startswith(
-        "Look for flatter minima: accuracy is 90.2 % in training and 90.2 % in test (tau 0.30)."
-    )
+    assert flat.startswith("Look for flatter minima: accuracy is 90.2 % in training and 90.2 % in test (tau 0.30).")
     assert found.ordered
     row = next(row for row in found.tables[0].rows if row["modality"] == "gyroscope")
     assert row["gap"] == pytest.approx(7.9)

@@ -150,7 +150,7 @@ def _costs(axis: str, steps: Sequence[Measured]) -> Table:
 _DIGITS = {"ms": 3, "ratio": 2, "quartile 1": 2, "quartile 3": 2, "peak MiB": 2, "s an epoch": 3}
 _CAPTION = (
     "ms: processor time of one step on one thread, median over rounds that make every step once, in an order of their "
-    "group; ratio: to joint training in the same round, median and quartiles; joint again: the same step under another "
+    "own; ratio: to joint training in the same round, median and quartiles; joint again: the same step under another "
     "name, whose distance from 1 is noise; msam without values: equal shares, no coalition valued; peak: most that a "
     "step allocates at a time beyond the weights, from the allocator's record; an epoch: a step's time, times the "
     "training samples over the batch size, without evaluation. What is not varied is the data set's own."

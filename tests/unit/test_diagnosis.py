@@ -253,7 +253,7 @@ def test_the_run_that_is_named_is_the_one_that_is_looked_at(tmp_path: Path, monk
     mine = folder.rename(tmp_path / "there" / "mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "msam_bench.cli.diagnosis.train_all", lambda configs, where: [fit.run(one, where.folder) for one in configs]
+        "msam_bench.cli.study.train_all", lambda configs, where, lost: [fit.run(one, where.folder) for one in configs]
     )
     with pytest.raises(SystemExit, match="0"):
         main(["diagnose", "there/mine", "--seeds", "1"])

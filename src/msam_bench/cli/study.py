@@ -65,13 +65,16 @@ def answer(
         configs: runs to train, those of the study's plan if None.
         trained: finished runs that come before these.
     """
+    import torch
+
     from msam_bench.runs.record import environment
     from msam_bench.studies import Bench
 
     diverged: list[RunConfig] = []
     missing = list(study.plan(request) if configs is None else configs)
     records = [*trained, *(train_all(missing, where, diverged) if missing else ())]
-    measurements = study.measure(records, request, Bench(partial(pool, where), counting))
+    bench = Bench(partial(pool, where), counting, torch.manual_seed)
+    measurements = study.measure(records, request, bench)
     show_result(study.answer(measurements, diverged), folder, records, None if records else environment())
 
 

@@ -79,10 +79,12 @@ class Bench:
     Args:
         pool: number of jobs -> an executor for them.
         counting: what is counted -> a progress bar.
+        seed: seeds the generators of this process.
     """
 
     pool: Callable[[int], AbstractContextManager[Executor]]
     counting: Callable[[str], AbstractContextManager[Watch]]
+    seed: Callable[[int], object]
 
 
 def _records(records: Sequence[Any], request: Request, bench: Bench) -> Sequence[Any]:

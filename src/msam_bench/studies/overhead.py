@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from msam_bench.config.run import RunConfig
 from msam_bench.reporting.figures import Figure
 from msam_bench.reporting.figures.curve_plot import Points, curve
@@ -64,7 +62,7 @@ def measure(records: Sequence[Record], request: Request, bench: Bench) -> StepMe
     todo, done = settings(fusions, *sizes), []
     with bench.counting("settings") as watch:
         for count, setting in enumerate(todo, 1):
-            torch.manual_seed(0)
+            bench.seed(0)
             done.append(measured(request.data[0], setting, options["rounds"]))
             watch(count, len(todo))
     return StepMeasurements(request.data[0], done)

@@ -89,8 +89,8 @@ def _draw(axes: Axes, surface: LossSurface, scale: LossScale) -> None:
     shown = np.ma.masked_invalid(losses)
     axes.pcolormesh(first, second, shown, norm=scale.norm, cmap="viridis", edgecolors="face", linewidth=0.7)
     if float(shown.min()) < float(shown.max()):
-        style: dict[str, Any] = {"colors": "white", "linewidths": 0.9, "alpha": 0.75}
-        axes.contour(first, second, shown, levels=scale.levels, corner_mask=False, **style)
+        white: dict[str, Any] = {"colors": "white", "linewidths": 0.9, "alpha": 0.75}
+        axes.contour(first, second, shown, levels=scale.levels, corner_mask=False, **white)
     across, along = np.meshgrid(first, second)
     axes.plot(across[np.isnan(losses)], along[np.isnan(losses)], "x", color=INK_ON_PAPER, markersize=4)
     for style in _paths(surface):

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from models import CLASSES, FAMILIES, Family, mlps, towers
 
 from msam import AGM, CGGM, MASAM, MSAM, OGMGE, SAM, Joint, Method, MMPareto, Objective, Shapley
-from msam_bench.studies.instruments.step_costs import Cost, Step, measure, training_step
+from msam_bench.studies.instruments.step_costs import Step, StepCost, measure, training_step
 
 EVERY = 6
 """How often the cheap form of M-SAM makes its second pass."""
@@ -145,7 +145,7 @@ def _repeat(step: Step, times: int) -> None:
         step()
 
 
-def table(title: str, costs: dict[str, Cost]) -> None:
+def table(title: str, costs: dict[str, StepCost]) -> None:
     """Prints one measurement."""
     print(f"\n{title}\n{HEADER}")
     for name, cost in costs.items():
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("reports/step.json"), help="where the numbers are written")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, dict[str, Cost]] = {}
+    found: dict[str, dict[str, StepCost]] = {}
 
     def note(title: str, made: dict[str, Step], rounds: int, memory: bool = True) -> None:
         found[title] = measure(made, rounds, memory=memory)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from msam import SAM
 from msam_bench.config.resolve import resolve
 from msam_bench.config.run import RunConfig
-from msam_bench.reporting.table import PASSES
+from msam_bench.reporting.comparison_table import PASSES
 from msam_bench.runs import fit
 from msam_bench.training.budget import Budget
 from msam_bench.training.passes import PassCount

@@ -19,10 +19,10 @@ from msam_bench.data.store.building import build
 from msam_bench.reporting.study_page import markdown
 from msam_bench.runs import fit
 from msam_bench.runs.choice import refusal
-from msam_bench.studies import Ask, diagnosis
+from msam_bench.studies import Request, diagnosis
 from msam_bench.studies.advice import advice
+from msam_bench.studies.encoder_probe import EncoderProbe, inspect_run
 from msam_bench.studies.evidence import Evidence, evidence
-from msam_bench.studies.looking import Look, inspect_run
 from records import Fake, fake
 
 # ---- probes ---------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_values_are_diagnosed_in_words_without_accuracy(values: str, tmp_path: Path) -> None:
-    asked = Ask((values,), "late", range(2), settings={"epochs": 3})
+    asked = Request((values,), "late", range(2), settings={"epochs": 3})
     found = diagnosis.conclude([fit.run(config, tmp_path) for config in diagnosis.plan(asked)])
     text = markdown(found, "msam diagnose")
     assert "points of test R2" in found.answer
@@ -112,19 +112,19 @@ def concluded(
     seeds: int = 12,
     tau: float = 0.05,
 ) -> diagnosis.Result:
-    configs = diagnosis.plan(Ask(("smartwatch",), "late", range(seeds)))
+    configs = diagnosis.plan(Request(("smartwatch",), "late", range(seeds)))
     records = [fake(config) for config in configs]
     for record in records:
         record.data["fold"] = None
         record.summary["tau"] = tau
         record.summary["contributions"] = {m: v + record.seed * 1e-3 for m, v in contributions.items()}
 
-    def look(record: Fake) -> Look:
+    def look(record: Fake) -> EncoderProbe:
         own = record.config["method"]["params"].get("modality")
         names = list(contributions) if own is None else [own]
         noise = 0.001 * (record.seed % 3)
         probes = {name: 0.6 + (gap[name] if own else noise) for name in names}
-        return Look(dict.fromkeys(names, 0.4), probes)
+        return EncoderProbe(dict.fromkeys(names, 0.4), probes)
 
     monkeypatch.setattr(diagnosis, "inspect_run", look)
     return diagnosis.conclude(records)
@@ -144,7 +144,7 @@ def test_a_starved_modality_is_named_with_its_gap_and_what_to_try(monkeypatch: p
     assert back.startswith("Hold accelerometer back, which leads while gyroscope could learn more. Evidence")
     assert flat.startswith("Look for flatter minima: accuracy is 90.2 % in training and 90.2 % in test (tau 0.30).")
     assert found.ordered
-    row = next(row for row in found.sheets[0].rows if row["modality"] == "gyroscope")
+    row = next(row for row in found.tables[0].rows if row["modality"] == "gyroscope")
     assert row["gap"] == pytest.approx(7.9)
     assert row["probe apart %"] == pytest.approx(68)
 
@@ -214,7 +214,7 @@ def test_finished_runs_on_the_same_seeds_and_settings_speak_first(tmp_path: Path
 def test_advice_names_methods_that_can_be_trained_and_a_command_that_uses_the_runs_again(
     values: str, tmp_path: Path
 ) -> None:
-    asked = Ask((values,), "early", range(3, 5), settings={"epochs": 2, "lr": 0.01})
+    asked = Request((values,), "early", range(3, 5), settings={"epochs": 2, "lr": 0.01})
     joint = [fit.run(config, tmp_path) for config in asked.runs("joint")]
     steps = advice(joint, starved=["far", "near"], leader="near", more=0)
     assert steps[0].startswith("Give far and near losses of their own: their encoders learn more when trained apart.")
@@ -245,7 +245,7 @@ def test_one_modality_has_nothing_to_be_weighed_against(tmp_path: Path) -> None:
     made = planned([tmp_path / "it.npz"], "it", Asked())
     build(tmp_path / "data", made.header, made.plan, made.read)
     with pytest.raises(ValueError, match=r"weighs modalities against each other, but .* has voice alone"):
-        diagnosis.plan(Ask((str(tmp_path / "data"),), "late", (0,)))
+        diagnosis.plan(Request((str(tmp_path / "data"),), "late", (0,)))
 
 
 def test_the_run_that_is_named_is_the_one_that_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_the_run_that_is_named_is_the_one_that_is_looked_at(tmp_path: Path, monk
     mine = folder.rename(tmp_path / "there" / "mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "msam_bench.cli.diagnosis.train_all", lambda configs, where: [fit.run(one, where.folder) for one in configs]
+        "msam_bench.cli.study.train_all", lambda configs, where, lost: [fit.run(one, where.folder) for one in configs]
     )
     with pytest.raises(SystemExit, match="0"):
         main(["diagnose", "there/mine", "--seeds", "1"])

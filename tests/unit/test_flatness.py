@@ -16,19 +16,27 @@ from typing import Any
 import pytest
 import torch
 
-from msam_bench.analysis.flatness.comparison import Study, compare, rows
+from msam_bench.analysis.flatness.comparison import FlatnessComparison, compare, rows
 from msam_bench.analysis.flatness.matching import losses, matched
 from msam_bench.analysis.flatness.measurement import ALONE, JOINT, Measurement, batches, measured
 from msam_bench.analysis.flatness.measures import MEASURES, SCORE, TAU, Plan
-from msam_bench.analysis.flatness.surfaces import Grid, Sheet, chosen, surfaces, table
+from msam_bench.analysis.flatness.surfaces import Grid, LossSurface, as_csv, chosen, surfaces
 from msam_bench.analysis.flatness.trajectories import trajectories
+from msam_bench.analysis.sentences.flatness import answer, correlations, details
 from msam_bench.cli import main
 from msam_bench.config.resolve import resolve
-from msam_bench.reporting.flatness import contours, curves, ink, page, ratios, relief
-from msam_bench.reporting.flatness.wording import answer, correlations, details
+from msam_bench.reporting.figures.contours import contour_poster, contours
+from msam_bench.reporting.figures.loss_curves import loss_curves
+from msam_bench.reporting.figures.loss_scale import LossScale
+from msam_bench.reporting.figures.plotting import Drawing
+from msam_bench.reporting.figures.ratios import ratios
+from msam_bench.reporting.figures.relief import relief
+from msam_bench.reporting.landscapes import landscapes
+from msam_bench.reporting.study_page import write_study
 from msam_bench.runs import fit
 from msam_bench.runs import record as runs
 from msam_bench.runs.restore import restored
+from msam_bench.studies.flatness import FlatnessMeasurements, conclude
 
 SMALL = Plan(samples=24, steps=2, pairs=2, products=6)
 SETTINGS: dict[str, Any] = {"epochs": 2, "hidden": 8, "features": 8, "batch_size": 256, "snapshots": 1}
@@ -192,7 +200,7 @@ def made_up(
 
 
 @cache
-def study_of(factor: float, alone: float = 0.5) -> Study:
+def study_of(factor: float, alone: float = 0.5) -> FlatnessComparison:
     return compare(*made_up(factor, alone))
 
 
@@ -282,7 +290,7 @@ def test_surfaces_share_directions_and_data(trained: list[runs.RunRecord]) -> No
     assert all(sheet.losses[1][1] == sheet.loss for sheet in sheets)
     assert told == [(1, 2), (2, 2)]
     assert again == sheets
-    lines = table(sheets).splitlines()
+    lines = as_csv(sheets).splitlines()
     assert lines[0] == "method,seed,first,second,loss"
     assert len(lines) == 19
 
@@ -307,10 +315,10 @@ def test_a_line_is_a_row_of_the_surface(trained: list[runs.RunRecord]) -> None:
     assert [row[0] for row in line.losses] == [row[1] for row in plane.losses]
 
 
-def sheet(values: Sequence[Sequence[float | None]], label: str = "joint") -> Sheet:
+def sheet(values: Sequence[Sequence[float | None]], label: str = "joint") -> LossSurface:
     axes = ([float(i) for i in range(len(values))], [float(i) for i in range(len(values[0]))])
     about = ("all", ("audio",), 24, "nats", "Directions: seed 0.")
-    return Sheet(label, 0, axes, [list(row) for row in values], 0.5, ("first", "second <b>"), *about)
+    return LossSurface(label, 0, axes, [list(row) for row in values], 0.5, ("first", "second <b>"), *about)
 
 
 def bowl(size: int = 21, hole: bool = False) -> list[list[float | None]]:
@@ -323,79 +331,141 @@ def bowl(size: int = 21, hole: bool = False) -> list[list[float | None]]:
     return values
 
 
+def lines_of(svg: str, colour: str, width: str) -> list[list[list[tuple[float, float]]]]:
+    """The strokes of a colour and width in an SVG: for each path, its pieces as points."""
+    styled = re.findall(rf'<path d="([^"]*)"[^>]*stroke: {colour};[^>]*stroke-width: {width}[;"]', svg)
+    return [
+        [[(float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+)", piece)] for piece in one.split("M")[1:]]
+        for one in styled
+    ]
+
+
+def level_lines(svg: str) -> list[list[tuple[float, float]]]:
+    return [piece for path in lines_of(svg, "#ffffff", "0.9") for piece in path]
+
+
 def test_level_lines_of_a_bowl_are_circles() -> None:
-    found = list(contours.segments(bowl(), 36.01))
-    assert len(found) > 30
-    for ends in found:
-        for a, b in ends:
-            assert math.hypot(a - 10, b - 10) == pytest.approx(6, abs=0.03)
-    turns = [end for ends in found for end in ends]
-    assert all(sum(math.dist(end, other) < 1e-9 for other in turns) == 2 for end in turns)  # closed
+    drawn = sheet(bowl())
+    scale = LossScale.of([drawn])
+    (figure,) = contours([drawn])
+    assert figure.grid is not None
+    left, top, side, _ = figure.grid["frame"]
+    cell = side / 21
+    middle = (left + side / 2, top + side / 2)
+    radii = [math.sqrt(level - 0.01) for level in scale.levels]  # in cells: the loss is 0.01 + radius^2
+    circles = [line for line in level_lines(figure.svg) if line[0] == line[-1]]  # closed, within the grid
+    assert len(circles) == sum(radius < 10 for radius in radii)
+    for line in circles:
+        reached = [math.dist(point, middle) / cell for point in line]
+        nearest = min(radii, key=lambda radius: abs(radius - reached[0]))
+        # a chord between neighbours of the grid leaves a circle of r cells by 1 / 4r at most, a parabola's by as much
+        assert all(abs(radius - nearest) < 0.5 / max(nearest, 0.5) for radius in reached)
 
 
-def test_level_lines_leave_out_cells_with_holes_and_resolve_saddles() -> None:
-    assert list(contours.segments([[None, 0.0], [1.0, 2.0]], 0.5)) == []
-    for low_middle in (True, False):
-        level = 0.6 if low_middle else 0.4
-        (a, b), (c, d) = contours.segments([[0.0, 1.0], [1.0, 0.0]], level)
-        assert {a, b, c, d} == set(map(tuple, [a, b, c, d]))
-        corner = (0.0, 1.0) if low_middle else (0.0, 0.0)
-        assert any(max(math.dist(end, corner) for end in pair) < 0.5 for pair in ((a, b), (c, d)))
+def test_level_lines_leave_out_cells_with_holes() -> None:
+    values = bowl()
+    values[10][14] = None  # on the way of the line whose circle is 4.1 cells wide
+    whole, holed = (level_lines(contour_poster([sheet(rows)]).svg) for rows in (bowl(), values))
+    assert sum(map(len, whole)) > sum(map(len, holed))
+    square: list[list[float | None]] = [[None, 0.5], [1.0, 2.0]]
+    assert level_lines(contour_poster([sheet(square)]).svg) == []
 
 
 @pytest.mark.parametrize("values", [[0.01, 5.0], [-1.0, 3.0], [2.0, 2.5], [4.0, 4.0], [0.0, 0.0]])
 def test_scales_go_there_and_back(values: list[float]) -> None:
-    scale = ink.Scale.of(values)
+    scale = LossScale.of([sheet([values])])
     assert scale.logarithmic == (values == [0.01, 5.0])
-    for tick in scale.ticks():
-        assert scale.value(scale.place(tick)) == pytest.approx(tick, abs=1e-12)
-    assert (scale.colour(scale.low), scale.colour(scale.high)) == ("#440154", "#fde725")
+    for tick in scale.ticks:
+        assert float(scale.norm.inverse(scale.norm(tick))) == pytest.approx(tick, abs=1e-12)
+    from matplotlib.colors import to_hex
+
+    assert [to_hex(scale.colours.to_rgba(end)) for end in (scale.low, scale.high)] == ["#440154", "#fde725"]
 
 
 def test_pictures_have_axes_one_scale_and_marked_holes() -> None:
     sheets = [sheet(bowl()), sheet(bowl(hole=True), "msam & co")]
-    for svg in (contours.poster(sheets), relief.relief(sheets)):
+    for drawing in (contour_poster(sheets), relief(sheets)[1]):
+        svg = drawing.svg
         assert "currentColor" not in svg
         assert "msam &amp; co" in svg
-        assert svg.count("first") == svg.count("second &lt;b&gt;") == 2
+        assert svg.count(">first<") == svg.count(">second &lt;b&gt;<") == 2
         assert svg.count("Training loss (nats, logarithmic scale)") == 1
-        assert ink.png(svg, 0.5)[:8] == b"\x89PNG\r\n\x1a\n"
-    assert "Crosses:" in contours.poster(sheets)
-    assert "Crosses" not in contours.poster(sheets[:1])
-    quads = [relief.relief([one]).count("Z") for one in sheets]
+        assert drawing.png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "Crosses:" in contour_poster(sheets).svg
+    assert "Crosses" not in contour_poster(sheets[:1]).svg
+    quads = [len(re.findall(r'<path d="[^"]*z[^"]*"[^>]*stroke-opacity: 0.25', relief([one])[1].svg)) for one in sheets]
+    assert quads[0] == 20 * 20
     assert quads[0] - quads[1] == 1
 
 
+def test_all_panels_share_one_colour_scale() -> None:
+    low, high = sheet([[1.0, 1.0], [1.0, 2.0]]), sheet([[2.0, 2.0], [2.0, 3.0]])
+    apart, beside = (set(re.findall(r"fill: (#\w+)", contours(sheets)[0].svg)) for sheets in ([low], [low, high]))
+    assert "#fde725" in apart  # the brightest of all colours is its own highest loss
+    assert "#fde725" not in beside
+
+
+def test_panels_of_the_page_take_its_ink_and_leave_its_styles_alone() -> None:
+    for figure in (*contours([sheet(bowl())]), relief([sheet(bowl())])[0]):
+        assert figure.svg.startswith("<svg")
+        assert "currentColor" in figure.svg
+        assert "#1c1f24" not in figure.svg
+        assert "<style" not in figure.svg
+        assert "joint: loss 0.5 at the model, 0.01 to 200 around it" in figure.alt
+
+
+def test_the_same_numbers_are_the_same_bytes_whatever_the_user_set(monkeypatch: Any) -> None:
+    import matplotlib as mpl
+
+    drawings: list[list[Drawing]] = []
+    for size in (6.0, 30.0):
+        monkeypatch.setitem(mpl.rcParams, "font.size", size)
+        flat = replace(sheet([[1.0], [2.0], [3.0]]), labels=("first",))
+        drawings.append([contour_poster([sheet(bowl(5))]), relief([sheet(bowl(5))])[1], loss_curves([flat])[1]])
+    assert drawings[0] == drawings[1]
+    assert mpl.rcParams["font.size"] == 30.0
+
+
 def test_curves_have_axes_a_legend_and_gaps_for_holes() -> None:
-    values: list[list[float | None]] = [[4.0], [None], [1.0], [2.0]]
-    sheets = [replace(sheet(values), axes=([-1.0, -0.3, 0.3, 1.0], [0.0]), label=name) for name in ("joint", "a & b")]
-    svg = curves.poster(sheets)
-    assert svg.count("first") == 1
-    assert "loss (nats)" in svg
-    assert "a &amp; b" in svg
-    assert svg.count('stroke-width="1.6"') == 2 * 2 + 2  # two pieces a curve, and the legend
-    assert ink.png(svg, 0.5)[:8] == b"\x89PNG\r\n\x1a\n"
+    values: list[list[float | None]] = [[4.0], [3.0], [None], [1.0], [2.0]]
+    axis = [-1.0, -0.5, 0.0, 0.5, 1.0]
+    sheets = [replace(sheet(values), axes=(axis, [0.0]), label=name) for name in ("joint", "a & b")]
+    figure, drawing = loss_curves(sheets)
+    assert drawing.svg.count(">first<") == 1
+    assert "loss (nats)" in drawing.svg
+    assert "a &amp; b" in drawing.svg
+    for colour in ("#1c1f24", "#0072b2"):
+        (curve,) = (path for path in lines_of(drawing.svg, colour, "1.6") if len(path) == 2)  # two pieces
+        assert [len(piece) for piece in curve] == [2, 2]
+    assert drawing.png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert figure.grid is not None
+    assert figure.grid["names"] == ["joint", "a & b"]
 
 
 def test_paths_are_drawn_with_a_legend() -> None:
     paths = {"joint": [(0.0, 0.0), (3.0, 4.0)], "msam": [(0.0, 0.0), (9.0, 2.0)]}
-    svg = contours.poster([replace(sheet(bowl()), paths=paths)])
+    drawn = replace(sheet(bowl()), paths=paths)
+    svg = contour_poster([drawn]).svg
     assert svg.count(">joint<") == svg.count(">msam<") == 1
-    assert svg.count('stroke-width="3.2"') == 2
+    assert len(lines_of(svg, "#ffffff", "2.6")) == 2
+    assert [style.name for style in contours([drawn])[0].drawn] == ["joint", "msam"]
 
 
 def test_ratio_panels_name_every_row() -> None:
     study = study_of(2.0, alone=0.4)
-    svg = ratios.panel(study, "eigenvalue")
-    assert svg is not None
-    assert all(svg.count(f">{name}<") == 1 for name in ("all", "audio", "image", "fusion"))
-    assert svg.count(">msam<") == 4
+    figure = ratios(study, "eigenvalue")
+    assert figure is not None
+    rows_drawn = figure.spec["datasets"]["rows"]
+    assert [row["r"] for row in rows_drawn] == [f"{block}: msam" for block in ("all", "audio", "image", "fusion")]
+    assert all(row["lo"] <= row["y"] <= row["hi"] for row in rows_drawn)
+    assert [row["r"] for row in rows_drawn if row["differs"]] == ["image: msam"]
+    assert figure.name == "ratios-eigenvalue"
     records, found = made_up(2.0)
     found = {
         folder: [one if one.measure == SCORE else replace(one, value=-1.0) for one in own]
         for folder, own in found.items()
     }
-    assert ratios.panel(compare(records, found), "eigenvalue") is None
+    assert ratios(compare(records, found), "eigenvalue") is None
 
 
 # ---- the page and the command ---------------------------------------------------------------------------------------
@@ -404,24 +474,33 @@ def test_ratio_panels_name_every_row() -> None:
 def test_the_page_needs_no_network_and_holds_every_number(tmp_path: Path) -> None:
     study = study_of(2.0, alone=0.4)
     sheets = (sheet(bowl(5, hole=True)),)
-    written = page.write(tmp_path / "report", page.Page("Flatness <now>", study, sheets, "msam study", {"rho": 0.05}))
+    result = conclude(FlatnessMeasurements("made <up>", "late", study, sheets, Plan(rho=0.05)))
+    written = write_study(tmp_path / "report", result, "msam study", [], {"torch": "2.13.0"})
     text = written.read_text()
-    assert "Flatness &lt;now&gt;" in text
+    assert "made &lt;up&gt;, late fusion" in text
     assert answer(study) in text
-    assert not re.search(r'(?:src|href)="(?!data:|#)', text)
+    assert correlations(study).partition("(")[0] in text
+    assert "rho 0.05" in text
+    outside = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', outside)
     assert "Points without a finite loss: joint 1." in text
-    assert '<div class="wide" role="region" tabindex="0" aria-labelledby="relief">' in text  # scrolls on a phone
+    assert re.search(
+        r'<div class="pan" tabindex="0" role="region" aria-labelledby="the-same-in-relief', text
+    )  # scrolls
     grids = json.loads(re.findall(r'id="grids">(.*?)</script>', text)[0])
-    assert grids["losses"][0][0][0] is None
-    names = {path.name for path in written.parent.iterdir()}
-    pictures = {f"{name}.{kind}" for name in ("contours", "relief") for kind in ("svg", "png")}
-    assert pictures | {"flatness.html", "flatness.csv", "flatness.md", "surfaces.csv", "ratios-trace.svg"} <= names
+    assert grids["loss-surfaces-on-shared-directions-0"]["losses"][0][0][0] is None
+    files = {path.relative_to(tmp_path / "report").as_posix() for path in written.parent.rglob("*.*")}
+    names = ("contours", "relief", "ratios-trace")
+    pictures = {f"figures/{name}.{kind}" for name in names for kind in ("svg", "png")}
+    assert pictures | {"study.html", "flatness.csv", "study.md", "surfaces.csv"} <= files
+    columns = "loss_of,block,measure,method,n,mean,sd,error,ratio,ratio_low,ratio_high,p"
+    assert (tmp_path / "report/flatness.csv").read_text().startswith(columns)
 
 
 def test_a_report_is_not_written_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(ValueError, match="is a file; name a folder"):
-        page.write(tmp_path / "file", page.Page("", None, (), "", {}))
+        write_study(tmp_path / "file", landscapes("x", [sheet(bowl(3))]), "", [], {"torch": "2"})
 
 
 def succeed(arguments: list[str]) -> None:
@@ -445,7 +524,7 @@ def test_msam_landscape_draws_runs(root: Path, tmp_path: Path, capsys: Any) -> N
     ]
     succeed([*arguments, "--block", "gyroscope", "--coalition", "gyroscope"])
     assert "joint" in capsys.readouterr().out
-    assert "the encoder of gyroscope" in (tmp_path / "out/flatness.html").read_text()
+    assert "the encoder of gyroscope" in (tmp_path / "out/study.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -472,9 +551,9 @@ def test_msam_landscape_draws_lines_and_paths(root: Path, tmp_path: Path) -> Non
     succeed(["landscape", str(root), *options, "--axes", "1", "--output", str(tmp_path / "line")])
     succeed(["landscape", str(root), *options, "--plane", "trajectory", "--output", str(tmp_path / "paths")])
     assert (tmp_path / "line/surfaces.csv").read_text().count("\n") == 1 + 2 * 5
-    assert (tmp_path / "line/curves.png").is_file()
-    assert "Paths of training" in (tmp_path / "paths/flatness.html").read_text()
-    assert ">msam<" in (tmp_path / "paths/contours.svg").read_text()
+    assert (tmp_path / "line/figures/curves.png").is_file()
+    assert "Paths of training" in (tmp_path / "paths/study.html").read_text()
+    assert ">msam<" in (tmp_path / "paths/figures/contours.svg").read_text()
 
 
 @pytest.mark.slow

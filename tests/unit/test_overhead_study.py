@@ -13,26 +13,28 @@ from msam_bench.cli import main
 from msam_bench.config.resolve import resolve
 from msam_bench.data import source
 from msam_bench.runs.restore import model_of
-from msam_bench.studies.instruments.step_costs import Cost
+from msam_bench.studies.instruments.step_costs import StepCost
 from msam_bench.studies.instruments.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting, Unvalued, repeated
-from msam_bench.studies.overhead import conclude, plan
+from msam_bench.studies.overhead import StepMeasurements, conclude, settings
 from msam_bench.training.metrics import scoring
 
 
 def found(setting: Setting, added: float, again: float = 1.0) -> Measured:
     ratios = {PLAIN: 1.0, AGAIN: again, SAM_: 2.0, BARE: 2.1, VALUED: 2.1 + added}
-    costs = {n: Cost(r / 100, r / 100, r, r - 0.05, r + 0.05, (1 + (n == VALUED)) * 2**20) for n, r in ratios.items()}
+    costs = {
+        n: StepCost(r / 100, r / 100, r, r - 0.05, r + 0.05, (1 + (n == VALUED)) * 2**20) for n, r in ratios.items()
+    }
     return Measured(setting, epoch=6.25, weights=1000, costs=costs)
 
 
 def test_one_quantity_is_varied_at_a_time() -> None:
-    settings = plan(("late", "early"), (4, 2), (16,), (8, 64))
-    assert [(s.axis, s.fusion, s.value) for s in settings] == [
+    chosen = settings(("late", "early"), (4, 2), (16,), (8, 64))
+    assert [(s.axis, s.fusion, s.value) for s in chosen] == [
         *(("modalities", fusion, count) for fusion in ("late", "early") for count in (2, 4)),
         *(("batch", fusion, 16) for fusion in ("late", "early")),
         *(("width", fusion, width) for fusion in ("late", "early") for width in (8, 64)),
     ]
-    assert all([s.modalities, s.batch, s.width].count(None) == 2 for s in settings)
+    assert all([s.modalities, s.batch, s.width].count(None) == 2 for s in chosen)
 
 
 @pytest.mark.parametrize(("data", "count"), [("digits6", 3), ("digits6", 8), ("smartwatch", 2)])
@@ -64,8 +66,9 @@ def test_without_values_msam_climbs_as_before_and_no_coalition_is_valued() -> No
 
 
 def test_words_and_tables_by_hand() -> None:
-    settings = plan(("late", "early"), (2, 32), (), ())
-    result = conclude("digits6", [found(s, s.value / 100 * (1 + (s.fusion == "early")), 0.97) for s in settings])
+    chosen = settings(("late", "early"), (2, 32), (), ())
+    measured = [found(s, s.value / 100 * (1 + (s.fusion == "early")), 0.97) for s in chosen]
+    result = conclude(StepMeasurements("digits6", measured))
     assert "0.02 to 0.32 with late fusion, 0.04 to 0.64 with early fusion" in result.answer
     assert "holds 1.00 MiB more" in result.answer
     assert "up to 0.03" in result.answer
@@ -73,8 +76,8 @@ def test_words_and_tables_by_hand() -> None:
         "Values add, by modalities: late fusion, 0.02 at 2 (M-SAM 2.12, SAM 2.00) and 0.32 at 32 (M-SAM 2.42, SAM "
         "2.00); early fusion, 0.04 at 2 (M-SAM 2.14, SAM 2.00) and 0.64 at 32 (M-SAM 2.74, SAM 2.00)."
     ]
-    (sheet,) = result.sheets
-    row = next(row for row in sheet.rows if row["step"] == SAM_)
+    (table,) = result.tables
+    row = next(row for row in table.rows if row["step"] == SAM_)
     assert (row["ms"], row["peak MiB"], row["s an epoch"]) == pytest.approx((20, 1, 0.125))
     assert [figure.title for figure in result.figures["Cost by modalities"]] == [
         f"{what} of a step, {fusion} fusion" for fusion in ("late", "early") for what in ("Time", "Memory")

@@ -12,16 +12,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from msam_bench.analysis.grouping import split_by_settings
+from msam_bench.config.resolve import resolve
 from msam_bench.reporting import figures as charts
+from msam_bench.reporting import page as pages
 from msam_bench.reporting import pictures, report, vega
 from msam_bench.reporting.figures import curves, modalities
 from msam_bench.reporting.figures.curve_plot import curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.grouping import split_by_settings
 from msam_bench.reporting.report import compare, divergences, write_report
 from msam_bench.reporting.templating import breakable
 
@@ -129,7 +130,7 @@ def cache(tmp_path_factory):
 def page(cache, monkeypatch, tmp_path):
     """Writes a report and gives its text; the pictures beside it have a test of their own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(report, "pictures", lambda *_: {})
+    monkeypatch.setattr(pages, "pictures", lambda *_: {})
 
     def write(records, command="msam compare"):
         return write_report(records, tmp_path / "out", command).read_text(encoding="utf-8")
@@ -402,13 +403,13 @@ def test_page_of_unusual_runs(page, records):
 
 def test_long_runs_of_many_methods_are_thinned_to_fit():
     groups = {f"m{i}": [run(f"msam:{i}", seed, epochs=200, views=VIEWS[:3]) for seed in (0, 1)] for i in range(12)}
-    looks = charts.looks(groups)
+    looks = charts.series_styles(groups)
     figure = charts.learning(groups, looks)[0]
     rows = figure.spec["datasets"]["rows"]
     assert len(rows) <= charts.MOST_POINTS
     assert {row["x"] for row in rows if row["g"] == "m0"} >= {200}
     assert "lo" not in rows[0]
-    shown = charts.contributions(groups, charts.looks(VIEWS[:3]))
+    shown = charts.contributions(groups, charts.series_styles(VIEWS[:3]))
     assert sum(len(f.spec["datasets"]["rows"]) for f in shown) <= charts.MOST_POINTS
 
 
@@ -437,7 +438,7 @@ def test_few_methods_all_stand_out_in_the_order_of_the_table(page):
 
 def test_a_section_lets_the_same_names_stand_out_in_all_its_figures():
     groups = {f"m{i}": [run("msam", names_dominant=i > 7, epochs=4, views=VIEWS[:2])] for i in range(12)}
-    weight, sharpness = charts.strengths(groups, charts.looks(groups))
+    weight, sharpness = charts.strengths(groups, charts.series_styles(groups))
     assert [look.name for look in weight.drawn] == ["m8", "m9", "m10", "m11"]
     assert weight.bold == sharpness.bold == ("m0", "m1", "m2", "m3", "m4", "m5", "m6")
 
@@ -454,7 +455,7 @@ def test_the_more_of_methods_and_coalitions_are_rows_and_titles_have_room():
 
 
 def test_epochs_below_a_heat_map_are_round_and_end_at_the_last():
-    figure = charts.dominance({"msam": [run("msam", epochs=40)]}, charts.looks(VIEWS))[0]
+    figure = charts.dominance({"msam": [run("msam", epochs=40)]}, charts.series_styles(VIEWS))[0]
     assert figure.spec["layer"][0]["encoding"]["x"]["axis"]["values"] == [str(5 * n) for n in range(1, 9)]
 
 
@@ -470,15 +471,15 @@ def test_bands_stay_within_what_was_seen():
 
 def test_figures_of_equal_values_have_an_axis_with_room():
     flat = [replace(r, metrics=[row | {"tau": 0.0} for row in r.metrics]) for r in runs(["joint"], seeds=2)]
-    figure = charts.gap({"joint": flat}, charts.looks(["joint"]))[0]
+    figure = charts.gap({"joint": flat}, charts.series_styles(["joint"]))[0]
     assert figure.spec["layer"][1]["encoding"]["y"]["scale"]["domain"] == [-0.001, 0.001]
 
 
 def test_forty_two_methods_look_different():
-    looks = charts.looks(map(str, range(42)))
+    looks = charts.series_styles(map(str, range(42)))
     assert len({(look.colour, look.dash) for look in looks}) == 42
-    assert charts.looks(["a", "b"], ink="b")[1].colour == "currentColor"
-    with_ink, without = charts.looks(["b", "a"], ink="b"), charts.looks(["a"], ink="b")
+    assert charts.series_styles(["a", "b"], reference="b")[1].colour == "currentColor"
+    with_ink, without = charts.series_styles(["b", "a"], reference="b"), charts.series_styles(["a"], reference="b")
     assert replace(with_ink[1], rank=0) == without[0]  # a figure without the reference looks like one with it
     assert with_ink[0].dash != with_ink[1].dash
 
@@ -535,13 +536,16 @@ class TestPictures:
     def test_an_executor_draws_the_same_where_there_are_many(self, monkeypatch):
         monkeypatch.setattr(pictures, "FEW", 0)
         groups = {label: [run(label, epochs=5, views=VIEWS[:2])] for label in ("joint", "msam")}
-        figures = {"gap": charts.gap(groups, charts.looks(groups)), "cost": charts.cost(groups, charts.looks(groups))}
+        figures = {
+            "gap": charts.gap(groups, charts.series_styles(groups)),
+            "cost": charts.cost(groups, charts.series_styles(groups)),
+        }
         with ThreadPoolExecutor(1) as executor:
             assert pictures.pictures(figures, executor) == pictures.pictures(figures)
 
     def test_what_only_a_pointer_finds_is_left_out_and_nothing_has_a_canvas_of_its_own(self):
         groups = {f"m{i}": [run("msam", epochs=50)] for i in range(9)}
-        figure = charts.learning(groups, charts.looks(groups))[0]
+        figure = charts.learning(groups, charts.series_styles(groups))[0]
         svg = pictures.drawn("learning", figure)["learning.svg"]
         assert ' opacity="' not in svg
         assert 'stroke-opacity="0.3"' in svg
@@ -549,7 +553,7 @@ class TestPictures:
 
     def test_a_picture_stands_alone(self):
         groups = {label: [run(label, seed, epochs=5) for seed in range(3)] for label in ("joint", "msam")}
-        figure = charts.learning(groups, charts.looks(groups, ink="joint"))[0]
+        figure = charts.learning(groups, charts.series_styles(groups, reference="joint"))[0]
         svg = pictures.drawn("learning", figure)["learning.svg"]
         assert "currentColor" not in svg
         assert all(word in svg for word in ("joint", "msam", figure.title, "Epoch"))
@@ -557,7 +561,7 @@ class TestPictures:
 
     def test_a_legend_names_those_in_colour_and_says_how_many_are_not(self):
         groups = {f"m{i}": [run("msam", seed, epochs=5) for seed in range(2)] for i in range(9)}
-        spec = pictures.standing_alone(charts.learning(groups, charts.looks(groups))[0])
+        spec = pictures.standing_alone(charts.learning(groups, charts.series_styles(groups))[0])
         assert spec["title"]["subtitle"] == "Grey: 2 others"
         assert spec["layer"][-1]["encoding"]["color"]["legend"]["values"] == [f"m{i}" for i in range(7)]
 
@@ -569,8 +573,9 @@ class TestPictures:
 
 
 def test_runs_that_diverged_are_said():
-    lost = [SimpleNamespace(label="a", seed=1), SimpleNamespace(label="b", seed=0), SimpleNamespace(label="b", seed=1)]
+    a, b = (resolve("digits6", "late", name, seed=1) for name in ("sam:rho=9", "mbsd:weight=9"))
+    lost = [a, b.model_copy(update={"seed": 0}), b]
     assert divergences(lost, seeds=2) == [
-        "a diverged at seed 1 and is compared without, in its favour.",
-        "b diverged in every run and has no row; lower its strength or its learning rate.",
+        "sam:rho=9 diverged at seed 1 and is compared without, in its favour.",
+        "mbsd:weight=9 diverged in every run and has no row; lower its strength or its learning rate.",
     ]

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from msam_bench.analysis.sentences.comparison import verdict
+from msam_bench.analysis.sentences.phrases import format_p, join_names
 from msam_bench.analysis.statistics import (
     Comparison,
     against,
     best_method,
     bootstrap_interval,
     holm,
-    p_text,
     paired_difference,
     sign_flip_p,
     summarise,
-    verdict,
-    words,
 )
 
 
@@ -299,9 +298,9 @@ def test_the_best_is_named_only_when_it_beats_every_other():
 
 
 def test_words():
-    assert [words([]), words("a"), words("ab"), words("abc")] == ["", "a", "a and b", "a, b and c"]
-    assert words("abcdef", most=4) == "a, b, c and 3 others"
-    assert [p_text(p) for p in (1e-5, 0.00049, 0.0421, 0.5, 0.999, 1.0)] == [
+    assert [join_names([]), join_names("a"), join_names("ab"), join_names("abc")] == ["", "a", "a and b", "a, b and c"]
+    assert join_names("abcdef", most=4) == "a, b, c and 3 others"
+    assert [format_p(p) for p in (1e-5, 0.00049, 0.0421, 0.5, 0.999, 1.0)] == [
         "< 0.0001", "0.00049", "0.042", "0.5", "1", "1"
     ]  # fmt: skip
 

@@ -14,20 +14,21 @@ from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.reporting.figures.curve_plot import curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.result import Result, Sheet
-from msam_bench.reporting.study_page import write
-from msam_bench.studies import Ask, convergence, rho, scaling, studies, study
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.study_page import write_study
+from msam_bench.reporting.table import Table
+from msam_bench.studies import Request, convergence, rho, scaling, studies, study
 from records import Fake, fake
 
 SEEDS = range(6)
 
 
-def ask(data: str = "digits6", methods: str = "") -> Ask:
-    return Ask(tuple(data.split(",")), "late", SEEDS, tuple(methods.split(",")) if methods else ())
+def request(data: str = "digits6", methods: str = "") -> Request:
+    return Request(tuple(data.split(",")), "late", SEEDS, tuple(methods.split(",")) if methods else ())
 
 
-def asked(name: str) -> Ask:
-    return ask(study(name).data, study(name).methods)
+def asked(name: str) -> Request:
+    return request(study(name).data, study(name).methods)
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -50,7 +51,7 @@ def test_an_unknown_study_is_refused_with_the_nearest_name() -> None:
 
 
 def test_settings_of_the_user_come_before_those_of_the_study() -> None:
-    given = Ask(("digits6",), "late", (0,), settings={"epochs": 7, "lr": None})
+    given = Request(("digits6",), "late", (0,), settings={"epochs": 7, "lr": None})
     assert {config.epochs for config in study("convergence").plan(given)} == {7}
     assert {config.optimizer.lr for config in study("convergence").plan(given)} == {convergence.RATE}
 
@@ -59,7 +60,7 @@ def test_settings_of_the_user_come_before_those_of_the_study() -> None:
 
 
 def test_dominance_says_what_differs_and_what_does_not() -> None:
-    configs = study("dominance").plan(ask())
+    configs = study("dominance").plan(request())
     same = study("dominance").conclude([fake(config) for config in configs])
     assert same.answer == (
         "No evidence that it matters which modality is perturbed. No evidence that it matters when the weight is large."
@@ -67,11 +68,11 @@ def test_dominance_says_what_differs_and_what_does_not() -> None:
     worse = study("dominance").conclude([fake(c, -0.02 if "random" in label_of(c) else 0) for c in configs])
     # eight controls: Holm asks for 0.05 / 8, which six seeds cannot reach
     assert "cannot show a difference to msam-encoder" in worse.details[0]
-    more = [c for seed in range(12) for c in study("dominance").plan(Ask(("digits6",), "late", (seed,)))]
+    more = [c for seed in range(12) for c in study("dominance").plan(Request(("digits6",), "late", (seed,)))]
     found = study("dominance").conclude([fake(c, -0.02 if "random" in label_of(c) else 0) for c in more])
     assert found.answer.startswith("It matters which modality is perturbed: 1 of 8 controls are worse")
-    assert found.sheets[0].rows[0]["condition"] == "msam-encoder"
-    row = next(row for row in found.sheets[0].rows if "random" in row["condition"])
+    assert found.tables[0].rows[0]["condition"] == "msam-encoder"
+    row = next(row for row in found.tables[0].rows if "random" in row["condition"])
     assert row["difference"] == pytest.approx(-2.0, abs=0.02)
 
 
@@ -87,18 +88,18 @@ def test_rho_is_chosen_on_validation_and_sharpness_is_measured_alike(monkeypatch
         )
 
     monkeypatch.setattr(rho, "sharpness", lambda record, radius: 0.1 - record.summary["test_accuracy"] / 100)
-    found = study("rho").conclude([fake(config, gain(config)) for config in study("rho").plan(ask())])
+    found = study("rho").conclude([fake(config, gain(config)) for config in study("rho").plan(request())])
     assert all(f"{method} {value:g}" in found.answer for method, value in best.items())
-    assert len(found.sheets[0].rows) == 1 + 4 * len(rho.GRID)
+    assert len(found.tables[0].rows) == 1 + 4 * len(rho.GRID)
     assert "tau of sharpness with test accuracy is -1.00" in found.details[0]
     assert [len(own) for own in found.figures.values()] == [3, 1]
-    lost = [fake(c, gain(c) - 0.3 * (c.method.params.get("rho") == 1.0)) for c in study("rho").plan(ask())]
+    lost = [fake(c, gain(c) - 0.3 * (c.method.params.get("rho") == 1.0)) for c in study("rho").plan(request())]
     panels = study("rho").conclude(lost).figures["Over rho"]
     assert [panel.title for panel in panels][1] == "Test accuracy (%) over rho, within 10 points of the best"
 
 
 def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:
-    given = Ask(("digits6",), "late", range(12), ("joint", "sam", "msam", "ogm"))
+    given = Request(("digits6",), "late", range(12), ("joint", "sam", "msam", "ogm"))
     configs = study("fusion").plan(given)
     assert {label_of(c) for c in configs if c.fusion == "late"} == {
         "joint",
@@ -109,29 +110,29 @@ def test_fusion_compares_each_fusion_and_how_ranks_go_together() -> None:
     found = study("fusion").conclude([fake(config, gains[config.method.name]) for config in configs])
     assert "Late fusion: Compared with joint, better" in found.answer
     assert "tau of their mean accuracies is +1.00" in found.details[0]
-    assert [sheet.title for sheet in found.sheets] == ["Late fusion", "Early fusion"]
+    assert [table.title for table in found.tables] == ["Late fusion", "Early fusion"]
 
 
 def test_a_study_goes_on_without_the_runs_that_diverge_and_names_them() -> None:
-    given = Ask(("digits6",), "late", range(6), ("joint", "sam", "mmpareto"))
+    given = Request(("digits6",), "late", range(6), ("joint", "sam", "mmpareto"))
     configs = study("fusion").plan(given)
     lost = [config for config in configs if label_of(config) == "mmpareto" and config.fusion == "early"][:2]
     kept = [fake(config) for config in configs if config not in lost]
-    found = study("fusion").concluded(kept, lost)
+    found = study("fusion").answer(kept, lost)
     assert found.details[-1] == "mmpareto (digits6, early fusion) diverged at seed 0 and 1, and is judged without."
     with pytest.raises(ValueError, match="All 2 runs of the study diverged"):
-        study("fusion").concluded([], lost)
+        study("fusion").answer([], lost)
 
 
 def test_normalization_names_the_closest_and_what_knowing_nothing_gives() -> None:
     errors = {"error/clamp": 0.3, "error/raw": 0.5, "error/softmax": 0.1, "error/uniform": 0.2}
     notes = {**errors, "agrees": 0.75, "chance": 1 / 6}
-    configs = study("normalization").plan(ask())
+    configs = study("normalization").plan(request())
     found = study("normalization").conclude([fake(config, **notes) for config in configs])
     assert "softmax of accuracy (total variation 0.100; equal shares, which know nothing, 0.200)" in found.answer
     assert "accuracy 75 %" in found.answer
     assert "chance 17 %" in found.answer
-    assert len(found.sheets[0].rows) == 12
+    assert len(found.tables[0].rows) == 12
     epochs = [row["epoch"] for row in fake(configs[0], **notes).metrics]
     for figure in found.figures["Over epochs"]:
         assert figure.spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == pytest.approx(
@@ -152,16 +153,16 @@ def test_scaling_reads_errors_and_costs_of_each_number_of_modalities() -> None:
             **{f"seconds/{name}": count / 1e4 for name in names},
         }
 
-    configs = study("scaling").plan(ask())
+    configs = study("scaling").plan(request())
     found = study("scaling").conclude([fake(c, **notes(len(source(c.data).modalities))) for c in configs])
-    assert [row["modalities"] for row in found.sheets[0].rows[:: len(scaling.ESTIMATES)]] == list(scaling.COUNTS)
-    last = found.sheets[0].rows[-len(scaling.ESTIMATES)]
+    assert [row["modalities"] for row in found.tables[0].rows[:: len(scaling.ESTIMATES)]] == list(scaling.COUNTS)
+    last = found.tables[0].rows[-len(scaling.ESTIMATES)]
     assert (last["wrong %"], last["coalitions"], last["ms"]) == pytest.approx((32, 64, 3.2))
     assert "in 2 % of the batches with 2 modalities and in 32 % with 32" in found.answer
 
 
 def test_scaling_asks_for_no_more_modalities_than_there_are_channels() -> None:
-    plan = study("scaling").plan(Ask(("smartwatch",), "late", range(1)))
+    plan = study("scaling").plan(Request(("smartwatch",), "late", range(1)))
     assert [config.data for config in plan] == ["smartwatchx2", "smartwatchx4", "smartwatchx6"]
 
 
@@ -176,7 +177,7 @@ def test_convergence_compares_slopes_over_the_same_steps() -> None:
         record.metrics[:] = [{"epoch": float(t), "squared_gradient": s} for t, s in zip(steps, squares, strict=True)]
         return record
 
-    configs = study("convergence").plan(ask())
+    configs = study("convergence").plan(request())
     kept = study("convergence").conclude([run(config, 0.5) for config in configs])
     assert "joint -0.500, sam -0.500 and msam -0.500" in kept.answer
     assert "The bound is kept" in kept.answer
@@ -202,7 +203,7 @@ def test_transfer_ranks_methods_and_says_that_two_data_sets_are_too_few() -> Non
 
 
 def test_transfer_takes_all_methods_that_suit_each_data_set() -> None:
-    plan = study("transfer").plan(Ask(("digits6", "smartwatch"), "late", range(2), ("all",)))
+    plan = study("transfer").plan(Request(("digits6", "smartwatch"), "late", range(2), ("all",)))
     names = {data: {label_of(run) for run in plan if run.data == data} for data in ("digits6", "smartwatch")}
     assert len(names["digits6"]) > 20
     assert names["digits6"] ^ names["smartwatch"] >= {"ogm", "ogm-pairwise"}  # six modalities take its extension
@@ -212,10 +213,10 @@ def test_transfer_takes_all_methods_that_suit_each_data_set() -> None:
 
 
 def test_a_sheet_shows_values_rounded_and_keeps_them_unrounded() -> None:
-    sheet = Sheet("Title", [{"name": "a|b", "value": 1 / 3, "none": None, "n": 3}], {"value": 1}, "Caption.")
-    assert sheet.cells == (("a|b", "0.3", "–", "3"),)
-    assert sheet.csv() == "name,value,none,n\na|b,0.3333333333333333,,3\n"
-    assert "| a/b | 0.3 | – | 3 |" in sheet.markdown()
+    table = Table("Title", [{"name": "a|b", "value": 1 / 3, "none": None, "n": 3}], {"value": 1}, "Caption.")
+    assert table.cells == (("a|b", "0.3", "–", "3"),)
+    assert table.csv() == "name,value,none,n\na|b,0.3333333333333333,,3\n"
+    assert "| a\\|b | 0.3 | – | 3 |" in table.markdown()
 
 
 @pytest.fixture(scope="module")
@@ -227,12 +228,12 @@ def test_the_page_is_one_offline_file_with_its_tables_and_pictures_beside_it(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    configs = study("scaling").plan(ask())
+    configs = study("scaling").plan(request())
     names = [f"{kind}/{name}" for kind in ("wrong", "error", "coalitions", "seconds") for name in scaling.ESTIMATES]
     notes = dict.fromkeys([*names, "coalitions/reference", "seconds/reference"], 0.5)
     records = [fake(config, **notes) for config in configs]
     found = study("scaling").conclude(records)
-    page = write(tmp_path / "out", found, "msam study scaling <&>", records).read_text()
+    page = write_study(tmp_path / "out", found, "msam study scaling <&>", records).read_text()
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
     assert files == {
         "study.html",
@@ -251,7 +252,7 @@ def test_the_page_is_one_offline_file_with_its_tables_and_pictures_beside_it(
 def test_a_name_looks_the_same_in_all_figures_of_a_page() -> None:
     names = [f"{kind}/{name}" for kind in ("wrong", "error", "coalitions", "seconds") for name in scaling.ESTIMATES]
     notes = dict.fromkeys([*names, "coalitions/reference", "seconds/reference"], 0.5)
-    found = study("scaling").conclude([fake(config, **notes) for config in study("scaling").plan(ask())])
+    found = study("scaling").conclude([fake(config, **notes) for config in study("scaling").plan(request())])
     drawn = {(look.name, look) for figures in found.figures.values() for figure in figures for look in figure.drawn}
     assert len(drawn) == len({name for name, _ in drawn}) == 6
     assert len({(look.colour, look.shape) for _, look in drawn}) == 6
@@ -265,11 +266,11 @@ def test_axes_of_curves_have_their_ticks_at_the_points_and_no_room_that_means_no
 
 
 def test_text_columns_read_from_the_left() -> None:
-    assert Sheet("", [{"n": 1, "step": "sam", "ms": 1.0}, {"n": 2, "step": "msam", "ms": None}]).words == ("step",)
+    assert Table("", [{"n": 1, "step": "sam", "ms": 1.0}, {"n": 2, "step": "msam", "ms": None}]).words == ("step",)
 
 
 def test_a_report_is_not_written_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(ValueError, match="name a folder"):
-        write(tmp_path / "taken", Result("x", "?", "!", (), (), {}), "msam study x", [])
+        write_study(tmp_path / "taken", Result("x", "?", "!", (), (), {}), "msam study x", [])
     assert (tmp_path / "taken").read_text() == "mine"

@@ -24,7 +24,7 @@ from msam_bench.config.run import RunConfig
 from msam_bench.config.search_space import listed, opening, ranges, space
 from msam_bench.config.tuned import text
 from msam_bench.runs.record import Diverged, records
-from msam_bench.studies import Ask, study
+from msam_bench.studies import Request, study
 from msam_bench.tuning.sweep import Sweep
 from msam_bench.tuning.trial import best
 
@@ -217,7 +217,7 @@ def test_a_tuned_method_keeps_its_name_and_is_the_run_that_its_settings_make(cho
 
 def test_controls_of_a_study_have_what_was_chosen_for_msam(chosen: Path) -> None:
     for name in ("dominance", "normalization"):
-        runs = study(name).plan(Ask(("digits6",), "late", range(1), settings={"tuned": chosen}))
+        runs = study(name).plan(Request(("digits6",), "late", range(1), settings={"tuned": chosen}))
         family = [run for run in runs if run.method.name in {"msam", "msam-gradient-share"}]
         assert {run.method.params["rho"] for run in family} == {0.3}
         assert "msam" in {label_of(run) for run in family}

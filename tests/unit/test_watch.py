@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from msam_bench.analysis.sentences.runs import watched
 from msam_bench.config.resolve import resolve
-from msam_bench.reporting.wording import watched
 from msam_bench.runs import fit
 from msam_bench.training.monitor import BEHIND, RISE, SPAN, SWITCHING, TAU, Watch
 

@@ -48,9 +48,9 @@ def standardised(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     mean, deviation = train.mean(0), train.std(0, correction=0).clamp(min=1e-8)
     return {
         split: torch.cat(
-            [(own.flatten(1).double() - mean) / deviation, torch.ones(len(own), 1, dtype=torch.float64)], 1
+            [(values.flatten(1).double() - mean) / deviation, torch.ones(len(values), 1, dtype=torch.float64)], 1
         )
-        for split, own in features.items()
+        for split, values in features.items()
     }
 
 

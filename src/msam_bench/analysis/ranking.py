@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from msam_bench.analysis.statistics import LEVEL, p_text, words
+from msam_bench.analysis.sentences.phrases import format_p, join_names
+from msam_bench.analysis.statistics import LEVEL
 
-Table = Mapping[str, Mapping[str, float]]
+Scores = Mapping[str, Mapping[str, float]]
 """Data set -> method -> score, higher is better."""
 
 
@@ -38,16 +39,20 @@ class Friedman:
     def words(self) -> str:
         """What the test shows, in a sentence or two."""
         if self.p > LEVEL:
-            return f"No evidence that ranks differ (Friedman's p {p_text(self.p)})."
+            return f"No evidence that ranks differ (Friedman's p {format_p(self.p)})."
         best = min(self.ranks, key=lambda name: self.ranks[name])
         beaten = [name for name, rank in self.ranks.items() if rank - self.ranks[best] > self.critical]
-        said = (
-            f"{best} ranks better than {words(beaten)}" if beaten else "but no method is shown to rank below the best"
+        losers = (
+            f"{best} ranks better than {join_names(beaten)}"
+            if beaten
+            else "but no method is shown to rank below the best"
         )
-        return f"Ranks differ (Friedman's p {p_text(self.p)}); by Nemenyi's distance of {self.critical:.2f}, {said}."
+        return (
+            f"Ranks differ (Friedman's p {format_p(self.p)}); by Nemenyi's distance of {self.critical:.2f}, {losers}."
+        )
 
 
-def ranks(table: Table) -> dict[str, float]:
+def ranks(table: Scores) -> dict[str, float]:
     """Average rank of each method that every data set has; equal scores share the mean of their ranks.
 
     Raises:
@@ -57,10 +62,10 @@ def ranks(table: Table) -> dict[str, float]:
 
     methods = _everywhere(table)
     placed = [rankdata([-scores[method] for method in methods]) for scores in table.values()]
-    return {method: float(sum(own[i] for own in placed) / len(placed)) for i, method in enumerate(methods)}
+    return {method: float(sum(placing[i] for placing in placed) / len(placed)) for i, method in enumerate(methods)}
 
 
-def friedman(table: Table) -> Friedman:
+def friedman(table: Scores) -> Friedman:
     """Friedman's test over data sets, with Nemenyi's critical distance.
 
     Raises:
@@ -86,7 +91,7 @@ def _quantile(methods: int) -> float:
     return float(studentized_range.ppf(1 - LEVEL, methods, math.inf)) / math.sqrt(2)
 
 
-def _everywhere(table: Table) -> list[str]:
+def _everywhere(table: Scores) -> list[str]:
     first, *others = table.values()
     methods = [method for method in first if all(method in scores for scores in others)]
     if not methods:

@@ -1,13 +1,12 @@
 """What runs on paired seeds can show, and what they cannot.
 
 Every method runs on the same seeds, so methods are compared seed by seed: the mean paired difference with a bootstrap
-interval first, the sign-flip permutation p second (adjusted by Holm where several methods meet one reference), and a
-sentence in words that says "no evidence" when there is none.
+interval first, the sign-flip permutation p second (adjusted by Holm where several methods meet one reference).
+`msam_bench.analysis.sentences` puts what they show into words.
 
     msam, joint = {0: 0.97, 1: 0.96, 2: 0.98}, {0: 0.96, 1: 0.95, 2: 0.96}
     paired_difference(msam, joint)             # difference, low, high, p, n, probability_of_improvement
     comparisons = against({"joint": joint, "msam": msam}, "joint")
-    verdict(comparisons, "joint")              # "With n = 3 paired seeds the smallest possible two-sided p is ..."
 """
 
 import itertools
@@ -217,42 +216,17 @@ def against(
 ) -> dict[str, Comparison]:
     """Compares every other method that shares a seed with `reference`, as one Holm family."""
     base = values[reference]
-    others = {name: own for name, own in values.items() if name != reference and own.keys() & base.keys()}
-    found = {name: paired_difference(own, base, blocks=blocks, seed=seed) for name, own in others.items()}
-    adjusted = holm([comparison.p for comparison in found.values()])
+    others = {name: seeds for name, seeds in values.items() if name != reference and seeds.keys() & base.keys()}
+    return adjust({name: paired_difference(seeds, base, blocks=blocks, seed=seed) for name, seeds in others.items()})
+
+
+def adjust(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    """Adjusts comparisons as one Holm family."""
+    adjusted = holm([comparison.p for comparison in comparisons.values()])
     return {
-        name: replace(comparison, adjusted=p, family=len(found))
-        for (name, comparison), p in zip(found.items(), adjusted, strict=True)
+        name: replace(comparison, adjusted=p, family=len(comparisons))
+        for (name, comparison), p in zip(comparisons.items(), adjusted, strict=True)
     }
-
-
-def verdict(
-    comparisons: Mapping[str, Comparison], reference: str, *, scale: float = 100.0, unit: str = "points"
-) -> str:
-    """Says in one sentence what the comparisons with `reference` show.
-
-    Args:
-        comparisons: Method -> its comparison with the reference, adjusted as one family (`against`).
-        reference: What they were compared with.
-        scale: Factor from the values to the unit said.
-        unit: Unit of a difference in words.
-    """
-    if not comparisons:
-        return f"Nothing was compared with {reference}."
-    if powerless(comparisons):
-        return _too_few(comparisons, reference)
-    better = {name: c for name, c in comparisons.items() if c.differs and c.difference > 0}
-    worse = {name: c for name, c in comparisons.items() if c.differs and c.difference < 0}
-    rest = {name: c for name, c in comparisons.items() if not c.differs}
-    if not better and not worse:
-        return _undecided(comparisons, reference, scale, unit)
-    parts = [
-        f"{word}: {words([_amount(name, c, scale, unit) for name, c in group.items()])}"
-        for word, group in (("better", better), ("worse", worse))
-        if group
-    ]
-    parts += [f"no evidence of a difference: {words(rest)}"] if rest else []
-    return f"Compared with {reference}, {'; '.join(parts)} ({_test(comparisons)})."
 
 
 def powerless(comparisons: Mapping[str, Comparison]) -> bool:
@@ -269,25 +243,12 @@ def best_method(values: Mapping[str, Seeds]) -> tuple[str, tuple[str, ...]]:
     leader = max(values, key=lambda name: summarise(values[name].values()).mean)
     pairs = len(values) * (len(values) - 1) // 2
     rivals = []
-    for name, own in values.items():
-        common = own.keys() & values[leader].keys()
-        apart = [values[leader][s] - own[s] for s in sorted(common)]
+    for name, seeds in values.items():
+        common = seeds.keys() & values[leader].keys()
+        apart = [values[leader][s] - seeds[s] for s in sorted(common)]
         if name != leader and not (common and sum(apart) > 0 and sign_flip_p(apart) * pairs <= LEVEL):
             rivals.append(name)
     return leader, tuple(rivals)
-
-
-def p_text(p: float) -> str:
-    """Writes a p-value with two significant digits."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.995 else "1"
-
-
-def words(names: Iterable[str], most: int = 8) -> str:
-    """Joins names as a sentence does: "a, b and c", or "a, b and 7 others" where there are more than `most`."""
-    names = list(names)
-    if len(names) > most:
-        names = [*names[: most - 1], f"{len(names) - most + 1} others"]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _finite(items: Iterable[tuple[Hashable, float]], what: str) -> list[float]:
@@ -307,41 +268,3 @@ def _strata(pairs: Seeds, blocks: Mapping[int, Hashable] | None) -> list[list[fl
     for seed, difference in pairs.items():
         groups.setdefault(blocks.get(seed) if blocks else None, []).append(difference)
     return [*groups.values()] if min(map(len, groups.values())) > 1 else [[*pairs.values()]]
-
-
-def _too_few(comparisons: Mapping[str, Comparison], reference: str) -> str:
-    strongest = min(comparisons.values(), key=lambda c: c.smallest_p)
-    family = strongest.family
-    after = f", after Holm over {family} comparisons {p_text(min(1, family * strongest.smallest_p))}"
-    return (
-        f"With {_pairs(comparisons)} the smallest possible two-sided p is {p_text(min(1, strongest.smallest_p))}"
-        f"{after if family > 1 else ''}: this comparison cannot show a difference to {reference} at the 5 % level."
-    )
-
-
-def _undecided(comparisons: Mapping[str, Comparison], reference: str, scale: float, unit: str) -> str:
-    """Says that nothing was found, and how large a difference would still fit the data."""
-    low = min(c.low for c in comparisons.values() if c.low is not None) * scale
-    high = max(c.high for c in comparisons.values() if c.high is not None) * scale
-    smallest = p_text(min(c.evidence for c in comparisons.values()))
-    return (
-        f"No evidence of a difference to {reference} for {words(comparisons)}: the 95 % intervals reach from "
-        f"{low:+.2f} to {high:+.2f} {unit}, the smallest adjusted p is {smallest} ({_test(comparisons)})."
-    )
-
-
-def _amount(name: str, comparison: Comparison, scale: float, unit: str) -> str:
-    return f"{name} by {abs(comparison.difference) * scale:.2f} {unit} (adjusted p {p_text(comparison.evidence)})"
-
-
-def _test(comparisons: Mapping[str, Comparison]) -> str:
-    kind = "exact" if all(c.exact for c in comparisons.values()) else f"{FLIPS:,} draws of the"
-    family = max(c.family for c in comparisons.values())
-    adjusted = f", Holm over {family} comparisons" if family > 1 else ""
-    return f"{_pairs(comparisons)}, {kind} sign-flip test{adjusted}"
-
-
-def _pairs(comparisons: Mapping[str, Comparison]) -> str:
-    """Says how many seeds are paired: "n = 12 paired seeds"."""
-    low, high = (pick(c.n for c in comparisons.values()) for pick in (min, max))
-    return f"n = {low} paired seed{'s' if low != 1 else ''}" if low == high else f"n = {low} to {high} paired seeds"

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msam_bench.cli.app import app
-from msam_bench.cli.jobs import Where, train_all
-from msam_bench.cli.screen import report_folder, show_result
+from msam_bench.cli.jobs import Where
+from msam_bench.cli.screen import report_folder
 from msam_bench.cli.settings import Paired, Settings, check_positive
+from msam_bench.cli.study import answer
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
-    from msam_bench.runs.record import RunRecord as Record
+    from msam_bench.runs.record import RunRecord
+    from msam_bench.studies import Request
 
 
 @app.command
@@ -42,39 +44,38 @@ def diagnose(
     from msam_bench.names import stem
     from msam_bench.studies.diagnosis import STUDY
 
-    known: list[Record] = []
     if run:
         if data or settings != Settings() or replace(paired, seeds=Paired.seeds) != Paired():
             raise ValueError("A run brings its own data, fusion, settings and first seed; leave these options out.")
-        known, configs = _of_run(run, paired.seeds)
+        trained, configs = _of_run(run, paired.seeds)
         where = replace(where, runs=where.runs or run.parent)
     else:
-        configs = _fresh(data or "digits6", paired, settings)
-    folder = report_folder(report, f"diagnosis-{stem(configs[0].data)}-{configs[0].fusion}")
-    records = [*known, *train_all(configs[len(known) :], where)]
-    show_result(STUDY.conclude(records), folder, records)
+        trained, configs = [], STUDY.plan(_request(data or "digits6", paired, settings))
+    first = configs[0]
+    folder = report_folder(report, f"diagnosis-{stem(first.data)}-{first.fusion}")
+    request = _request(first.data, paired, settings)
+    answer(STUDY, request, where, folder, configs[len(trained) :], trained)
 
 
-def _of_run(folder: Path, seeds: int) -> tuple[list[Record], list[RunConfig]]:
+def _of_run(folder: Path, seeds: int) -> tuple[list[RunRecord], list[RunConfig]]:
     """The run itself, and the plan that starts with it."""
     from msam_bench.runs.record import read
     from msam_bench.studies.diagnosis import like
 
     check_positive(seeds=seeds)
-    found = read(folder)
-    if found.status != "finished":
+    record = read(folder)
+    if record.status != "finished":
         raise ValueError(
-            f"Expected a finished run in {folder}, found one that is {found.status}; `msam train --resume`."
+            f"Expected a finished run in {folder}, found one that is {record.status}; `msam train --resume`."
         )
-    return [found], like(found, seeds)
+    return [record], like(record, seeds)
 
 
-def _fresh(data: str, paired: Paired, settings: Settings) -> list[RunConfig]:
-    """The plan for a data set that is here."""
+def _request(data: str, paired: Paired, settings: Settings) -> Request:
+    """The request for data that are here."""
     from msam_bench.data import source
-    from msam_bench.studies import Ask
-    from msam_bench.studies.diagnosis import STUDY
+    from msam_bench.studies import Request
 
     _ = source(data).fingerprint  # data that are not here are refused before any process is started
     given = asdict(settings)
-    return STUDY.plan(Ask((data,), paired.fusion, paired.numbers, file=given.pop("config"), settings=given))
+    return Request((data,), paired.fusion, paired.numbers, file=given.pop("config"), settings=given)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from msam_bench.cli.app import app, study_app
-from msam_bench.cli.jobs import Where, pool, train_all
-from msam_bench.cli.screen import command, console, counting, line, report_folder
+from msam_bench.cli.jobs import Where, pool
+from msam_bench.cli.screen import counting, line, report_folder, show_result
 from msam_bench.cli.settings import METHODS, Paired, Settings, chosen_methods, planned
-
-if TYPE_CHECKING:
-    from msam_bench.analysis.flatness.measures import Plan
-    from msam_bench.runs.record import RunRecord as Record
-
-AT = {
-    "selected": "at the selected weights",
-    "equal-loss": "at equal training loss, each run at the epoch whose loss is nearest to the lowest that all methods "
-    "of its seed reach",
-}
+from msam_bench.cli.study import answer
 
 
 @app.command
@@ -56,7 +47,8 @@ def landscape(
     """
     from msam_bench.analysis.flatness.surfaces import Grid, chosen, surfaces
     from msam_bench.analysis.flatness.trajectories import trajectories
-    from msam_bench.reporting.flatness.page import Page, write
+    from msam_bench.analysis.settings import machine
+    from msam_bench.reporting.landscapes import landscapes
     from msam_bench.runs import record as runs
 
     records = chosen(runs.records(folders or [Path("runs")]), seed)
@@ -66,15 +58,15 @@ def landscape(
         if axes == 1:
             raise ValueError("Paths are drawn in a plane, found --axes 1; leave it out, or take --plane random.")
         with counting("points") as watch:
-            sheets = [trajectories(records, grid, watch)]
+            drawn = [trajectories(records, grid, watch)]
     else:
         with counting("surfaces") as watch, pool(Where(workers), len(records)) as executor:
-            sheets = surfaces(records, grid, executor, watch)
-    for sheet in sheets:
-        line(sheet.label, f"loss {sheet.loss:.4g}, around it {min(sheet.values):.4g} to {max(sheet.values):.4g}")
-    title = f"Loss landscapes on {records[0].config['data']}"
-    page = write(output, Page(title, None, tuple(sheets), command(), {}))
-    console.print(f"\nReport: {page}", soft_wrap=True, highlight=False)
+            drawn = surfaces(records, grid, executor, watch)
+    for surface in drawn:
+        line(
+            surface.label, f"loss {surface.loss:.4g}, around it {min(surface.values):.4g} to {max(surface.values):.4g}"
+        )
+    show_result(landscapes(records[0].config["data"], drawn), output, [], machine({"all": records}))
 
 
 @study_app.command(name="flatness")
@@ -106,36 +98,16 @@ def study_flatness(
         where: Where runs are trained and kept; measurements are kept in their folders.
         report: Folder of the report; reports/flatness-DATA-FUSION, and -equal-loss, if not given.
     """
-    from msam_bench.analysis.flatness.comparison import compare as compare_flatness
-    from msam_bench.analysis.flatness.measurement import measure_all
-    from msam_bench.analysis.flatness.measures import Plan
-    from msam_bench.analysis.flatness.surfaces import Grid, chosen, surfaces
     from msam_bench.names import stem
-    from msam_bench.reporting.flatness.page import Page, write
-    from msam_bench.reporting.flatness.wording import answer, details
+    from msam_bench.studies import Request
+    from msam_bench.studies.flatness import STUDY
 
-    equal = at == "equal-loss"
-    settings = replace(settings, snapshots=settings.snapshots or 1) if equal else settings
-    name = f"flatness-{stem(data)}-{paired.fusion}{'-equal-loss' if equal else ''}"
-    folder = report_folder(report, name)
-    choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
-    records = train_all(planned(data, choice.methods, paired, settings), where)
-    plan = Plan(samples=samples, rho=rho)
-    epochs = _matched(records, plan, where) if equal else None
-    with counting("runs measured") as watch, pool(where, len(records)) as executor:
-        study = compare_flatness(records, measure_all(records, plan, executor, watch, epochs), at=AT[at])
-    drawn = chosen(records)
-    with counting("surfaces") as watch, pool(where, len(drawn)) as executor:
-        sheets = surfaces(drawn, Grid(points=points, samples=samples), executor, watch, epochs)
-    page = write(
-        folder, Page(f"Flatness on {data}, {paired.fusion} fusion", study, tuple(sheets), command(), asdict(plan))
+    folder = report_folder(
+        report, f"flatness-{stem(data)}-{paired.fusion}{'-equal-loss' if at == 'equal-loss' else ''}"
     )
-    said = "\n".join([answer(study), *(f"- {sentence}" for sentence in details(study))])
-    console.print(f"\n{said}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _matched(records: list[Record], plan: Plan, where: Where) -> dict[Path, int]:
-    from msam_bench.analysis.flatness.matching import matched
-
-    with counting("paths followed") as watch, pool(where, len(records)) as executor:
-        return matched(records, plan, executor, watch)
+    labels = tuple(chosen_methods(data, paired.fusion, methods, paired.first_seed, settings).methods)
+    planned(data, labels, paired, settings)  # what cannot be trained is refused before anything is
+    given = asdict(settings)
+    options = {"at": at, "samples": samples, "rho": rho, "points": points}
+    request = Request((data,), paired.fusion, paired.numbers, labels, given, given.pop("config"), options)
+    answer(STUDY, request, where, folder)

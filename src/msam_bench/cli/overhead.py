@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from msam_bench.cli.app import study_app
-from msam_bench.cli.screen import counting, report_folder, show_result
+from msam_bench.cli.jobs import Where
+from msam_bench.cli.screen import report_folder
 from msam_bench.cli.settings import check_positive
+from msam_bench.cli.study import answer
 
 QUIET = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 """Keeps torch's profiler, which measures memory, from writing of each step that it follows."""
@@ -38,23 +40,13 @@ def study_overhead(
     """
     for name, level in QUIET.items():
         os.environ.setdefault(name, level)
-    import torch
-
     from msam_bench.names import stem
-    from msam_bench.runs import record as runs
-    from msam_bench.studies.instruments.steps import measured
-    from msam_bench.studies.overhead import conclude, plan
+    from msam_bench.studies import Request
+    from msam_bench.studies.overhead import STUDY
 
     folder = report_folder(report, f"overhead-{stem(data)}")
-    for name, values in {"modalities": modalities, "batches": batches, "widths": widths}.items():
+    sizes = {"modalities": modalities, "batches": batches, "widths": widths}
+    for name, values in sizes.items():
         check_positive(**{name: min(values, default=0)})
-    settings = plan(("late", "early") if fusion == "both" else (fusion,), modalities, batches, widths)
-    found = []
-    with counting("settings") as watch:
-        for done, setting in enumerate(settings):
-            watch(done, len(settings))
-            torch.manual_seed(0)
-            found.append(measured(data, setting, rounds))
-        watch(len(settings), len(settings))
-    result = conclude(data, found)
-    show_result(result, folder, [], runs.environment())
+    request = Request((data,), fusion, (), options={**sizes, "rounds": rounds})
+    answer(STUDY, request, Where(), folder)

@@ -12,7 +12,7 @@ from msam_bench.cli.screen import command, console, new_grid, show_table
 from msam_bench.cli.settings import check_positive
 
 if TYPE_CHECKING:
-    from msam_bench.reporting.run_summary import Record
+    from msam_bench.analysis.run_summary import RunSummary
 
 
 @app.command
@@ -49,9 +49,9 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
     from msam_bench.runs import record as runs
 
     grid = new_grid("method", "data", "fusion", "seed", "status", "epoch", "test score", "folder")
-    found = runs.records(folders or [Path("runs")], status=status or "")
-    names = _names(found)
-    for record in found:
+    records = runs.records(folders or [Path("runs")], status=status or "")
+    names = _names(records)
+    for record in records:
         if (data or record.config["data"]) == record.config["data"] and record.label.startswith(method or ""):
             tested = record.summary.get("test_accuracy")
             cells = (names[record.folder], record.config["data"], record.config["fusion"], record.seed, record.status)
@@ -60,12 +60,12 @@ def list_runs(*folders: Path, data: str | None = None, method: str | None = None
     console.print(grid)
 
 
-def _names(records: Sequence[Record]) -> dict[Path, str]:
-    """What to call the method of each run, so that two of one method that were set up differently are told apart."""
-    from msam_bench.reporting.grouping import split_by_settings
+def _names(records: Sequence[RunSummary]) -> dict[Path, str]:
+    """The name of the method of each run, with the settings in which runs of one method differ."""
+    from msam_bench.analysis.grouping import split_by_settings
 
-    alike: dict[tuple[str, str, str], list[Record]] = {}
+    alike: dict[tuple[str, str, str], list[RunSummary]] = {}
     for record in records:
         alike.setdefault((record.label, record.config["data"], record.config["fusion"]), []).append(record)
-    named = [pair for (label, *_), own in alike.items() for pair in split_by_settings(label, own).items()]
-    return {record.folder: name for name, own in named for record in own}
+    named = [pair for (label, *_), group in alike.items() for pair in split_by_settings(label, group).items()]
+    return {record.folder: name for name, group in named for record in group}

@@ -15,15 +15,19 @@ from rich.table import Table as Grid
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from msam_bench.reporting.report import Table
-    from msam_bench.reporting.result import Result, Sheet
-    from msam_bench.reporting.run_summary import Record
+    from msam_bench.analysis.run_summary import RunSummary
+    from msam_bench.reporting.comparison_table import ComparisonTable
+    from msam_bench.reporting.result import Result
+    from msam_bench.reporting.table import Table
     from msam_bench.runs.executor import State
 
 PARALLEL = "TORCHELASTIC_RUN_ID" in os.environ
 """Whether torchrun started this process, with others that train the same run."""
 FIRST = not PARALLEL or os.environ["RANK"] == "0"
 """Whether this process speaks: of several that train one run, the first does."""
+
+LONGEST = 60
+"""Rows of a table that is shown."""
 
 console = Console(width=None if sys.stdout.isatty() else 200, quiet=not FIRST)
 
@@ -50,7 +54,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar(*texts: str) -> Progress:
-    """A progress bar, what is said beside it, time gone and time left."""
+    """A progress bar with its texts, time gone and time left."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn(text) for text in texts)
@@ -59,7 +63,7 @@ def _bar(*texts: str) -> Progress:
     )
 
 
-def show_table(table: Table) -> None:
+def show_table(table: ComparisonTable) -> None:
     """The comparison as two narrow tables: what the evidence is, then each modality alone and the cost."""
     split = table.header.index("tau") + 1
     for columns in (range(split), [0, *range(split, len(table.header))]):
@@ -69,12 +73,14 @@ def show_table(table: Table) -> None:
         console.print(grid, "")
 
 
-def show_sheet(sheet: Sheet) -> None:
-    """A table of a study under its title."""
-    grid = new_grid(*sheet.header)
-    for row in sheet.cells:
+def show_values(table: Table) -> None:
+    """A table of a study under its title; a long one is in the report alone."""
+    if len(table.rows) > LONGEST:
+        return
+    grid = new_grid(*table.header)
+    for row in table.cells:
         grid.add_row(*row)
-    console.print(sheet.title, style="bold")
+    console.print(table.title, style="bold")
     console.print(grid, "")
 
 
@@ -91,16 +97,16 @@ def report_folder(given: Path | None, name: str) -> Path:
 
 
 def show_result(
-    result: Result, folder: Path, records: Sequence[Record], measured: Mapping[str, Any] | None = None
+    result: Result, folder: Path, records: Sequence[RunSummary], measured: Mapping[str, Any] | None = None
 ) -> None:
-    """A study's tables, its page, and what it found."""
-    from msam_bench.reporting.study_page import write
+    """A study's tables, its page, and its answer."""
+    from msam_bench.reporting.study_page import write_study
 
-    for sheet in result.sheets:
-        show_sheet(sheet)
-    page = write(folder, result, command(), records, measured)
-    text = "\n".join(part for part in (result.answer, result.listed) if part)
-    console.print(f"\n{text}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+    for table in result.tables:
+        show_values(table)
+    page = write_study(folder, result, command(), records, measured)
+    words = "\n".join(part for part in (result.answer, result.listed) if part)
+    console.print(f"\n{words}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def new_grid(*columns: str) -> Grid:

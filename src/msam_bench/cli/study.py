@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msam_bench.cli.app import study_app
-from msam_bench.cli.jobs import Where, train_all
-from msam_bench.cli.screen import report_folder, show_result
+from msam_bench.cli.jobs import Where, pool, train_all
+from msam_bench.cli.screen import counting, report_folder, show_result
 from msam_bench.cli.settings import Paired, Settings
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
+    from msam_bench.runs.record import RunRecord
+    from msam_bench.studies import Request, Study
 
 QUESTIONS = {
     "fusion": "What does each method do under late and under early fusion?",
@@ -23,8 +26,13 @@ QUESTIONS = {
     "scaling": "How do Shapley values scale with the number of modalities, and what do shortcuts cost?",
     "convergence": "Does the mean squared gradient norm fall like log T / sqrt T?",
     "transfer": "Does a method that helps on one data set help on others?",
+    "flatness": "Are non-dominant modalities left in sharper minima?",
+    "overhead": "What do Shapley values cost, in seconds and memory, of a step and of an epoch?",
+    "diagnosis": "Is one modality dominating, and is another one under-used?",
 }
 """Study -> what it asks; written here so that help needs no heavy import."""
+WITH_OPTIONS = ("flatness", "overhead", "diagnosis")
+"""Studies whose verbs have options of their own, in files of their own."""
 
 
 _OPTIONS = """
@@ -36,7 +44,38 @@ Args:
     where: Where runs are trained and kept.
     report: Folder of the report; reports/STUDY-DATA-FUSION if not given.
 """
-"""What every study can be told."""
+"""The options of every study."""
+
+
+def answer(
+    study: Study,
+    request: Request,
+    where: Where,
+    folder: Path,
+    configs: Sequence[RunConfig] | None = None,
+    trained: Sequence[RunRecord] = (),
+) -> None:
+    """Trains what is missing, measures, concludes, and writes the report.
+
+    Args:
+        study: the study.
+        request: data, seeds, methods and settings.
+        where: where runs are trained and kept.
+        folder: of the report.
+        configs: runs to train, those of the study's plan if None.
+        trained: finished runs that come before these.
+    """
+    import torch
+
+    from msam_bench.runs.record import environment
+    from msam_bench.studies import Bench
+
+    diverged: list[RunConfig] = []
+    missing = list(study.plan(request) if configs is None else configs)
+    records = [*trained, *(train_all(missing, where, diverged) if missing else ())]
+    bench = Bench(partial(pool, where), counting, torch.manual_seed)
+    measurements = study.measure(records, request, bench)
+    show_result(study.answer(measurements, diverged), folder, records, None if records else environment())
 
 
 def _verb(name: str) -> Callable[..., None]:
@@ -50,16 +89,13 @@ def _verb(name: str) -> Callable[..., None]:
         report: Path | None = None,
     ) -> None:
         from msam_bench.names import stem
-        from msam_bench.studies import Ask, study
+        from msam_bench.studies import Request, study
 
-        found = study(name)
+        chosen = study(name)
         given, numbers = asdict(settings), paired.numbers
-        names, chosen = _listed(data or found.data), _listed(methods or found.methods)
+        names, labels = _listed(data or chosen.data), _listed(methods or chosen.methods)
         folder = report_folder(report, "-".join([name, *map(stem, names), paired.fusion]))
-        asked = Ask(names, paired.fusion, numbers, chosen, given, given.pop("config"))
-        diverged: list[RunConfig] = []
-        records = train_all(found.plan(asked), where, diverged)
-        show_result(found.concluded(records, diverged), folder, records)
+        answer(chosen, Request(names, paired.fusion, numbers, labels, given, given.pop("config")), where, folder)
 
     verb.__doc__ = f"{QUESTIONS[name]} Runs that are there are used again.\n\n{_OPTIONS}"
     return verb
@@ -70,4 +106,5 @@ def _listed(names: str) -> tuple[str, ...]:
 
 
 for _name in QUESTIONS:
-    study_app.command(_verb(_name), name=_name)
+    if _name not in WITH_OPTIONS:
+        study_app.command(_verb(_name), name=_name)

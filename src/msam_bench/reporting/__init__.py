@@ -1,4 +1,4 @@
-"""The parts of a report: runs that may be compared, the table and its words, the page and its figures.
+"""Reports of finished runs and of studies: tables, figures, pages and the files beside them.
 
 `msam_bench.reporting.report` is the way in.
 """

@@ -7,16 +7,17 @@ print(table.verdict)
 
 from collections.abc import Iterable, Sequence
 
+from msam_bench.analysis.grouping import folds_of, grouped
+from msam_bench.analysis.run_summary import RunSummary, average, score_of
+from msam_bench.analysis.sentences.comparison import caption, overall_verdict
+from msam_bench.analysis.sentences.runs import notes_on, settings_note, watched
 from msam_bench.analysis.statistics import Comparison, against, summarise
-from msam_bench.reporting.grouping import folds_of, grouped
-from msam_bench.reporting.run_summary import Record, average, score_of
-from msam_bench.reporting.table import Row, Table
-from msam_bench.reporting.wording import caption, notes_on, overall_verdict, settings_note, watched
+from msam_bench.reporting.comparison_table import ComparisonRow, ComparisonTable
 
 
 def compare(
-    records: Iterable[Record], reference: str = "joint", second: str = "sam", notes: Sequence[str] = ()
-) -> Table:
+    records: Iterable[RunSummary], reference: str = "joint", second: str = "sam", notes: Sequence[str] = ()
+) -> ComparisonTable:
     """Compares methods over paired seeds.
 
     Args:
@@ -36,38 +37,38 @@ def compare(
     folds = folds_of(groups)
     to_first = against(values, first, blocks=folds)
     to_other = against(values, other, blocks=folds) if other else {}
-    found = [*to_first.values(), *to_other.values()]
+    comparisons = [*to_first.values(), *to_other.values()]
     modalities = tuple(next(iter(groups.values()))[0].data["modalities"])
-    return Table(
+    return ComparisonTable(
         rows=tuple(_row(name, groups[name], modalities, to_first.get(name), to_other.get(name)) for name in groups),
         data=str(next(iter(groups.values()))[0].data["name"]),
         modalities=modalities,
-        seeds=tuple(sorted({seed for own in values.values() for seed in own})),
+        seeds=tuple(sorted({seed for by_seed in values.values() for seed in by_seed})),
         reference=first,
         second=other,
         score=score_of(groups),
         verdict=overall_verdict(values, first, other, to_first, to_other),
-        caption=caption(found, bool(folds), score_of(groups)),
+        caption=caption(comparisons, bool(folds), score_of(groups)),
         notes=(*notes, *notes_on(groups, values, reference, first), *settings_note(groups), *watched(groups)),
     )
 
 
 def _row(
     name: str,
-    runs: Sequence[Record],
+    runs: Sequence[RunSummary],
     modalities: Sequence[str],
     to_reference: Comparison | None,
     to_second: Comparison | None,
-) -> Row:
+) -> ComparisonRow:
     coalitions = [run.summary.get("coalitions", {}) for run in runs]
-    return Row(
+    return ComparisonRow(
         method=name,
         n=len(runs),
         accuracy=summarise(run.summary["test_accuracy"] for run in runs),
         to_reference=to_reference,
         to_second=to_second,
         tau=_mean(runs, "tau"),
-        alone={modality: average(own.get(modality) for own in coalitions) for modality in modalities},
+        alone={modality: average(scores.get(modality) for scores in coalitions) for modality in modalities},
         gradients=_mean(runs, "gradients"),
         forwards=_mean(runs, "forwards"),
         backwards=_mean(runs, "backwards"),
@@ -80,5 +81,5 @@ def _row(
     )
 
 
-def _mean(runs: Sequence[Record], key: str) -> float | None:
+def _mean(runs: Sequence[RunSummary], key: str) -> float | None:
     return average(run.summary.get(key) for run in runs)

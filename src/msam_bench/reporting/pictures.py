@@ -15,25 +15,30 @@ from concurrent.futures import Executor
 from typing import Any
 
 from msam_bench.reporting.figures import Figure
-from msam_bench.reporting.figures.palette import INK
+from msam_bench.reporting.figures.palette import INK, INK_ON_PAPER
 
 WIDTH = 640
-INK_ON_PAPER = "#1c1f24"
-_TELLING = ("color", "strokeDash", "shape")
+_CHANNELS = ("color", "strokeDash", "shape")
 _LEGEND = {"title": None, "orient": "bottom", "columns": 5, "labelFontSize": 12, "labelLimit": 240, "symbolOpacity": 1}
 _POINTS = {"symbolSize": 50, "symbolDash": [1, 0], "symbolStrokeWidth": 0}
 _LINES = {"symbolSize": 500, "symbolType": "stroke", "symbolStrokeWidth": 2}
-
-
 FEW = 24
 """So many pictures are drawn here sooner than processes begin."""
 
 
 def pictures(figures: Mapping[str, Sequence[Figure]], executor: Executor | None = None) -> dict[str, bytes | str]:
-    """Draws every figure of every section, named section-0.svg, section-0.png and so on; here, or where it is told."""
-    named = {f"{section}-{place}": one for section, own in figures.items() for place, one in enumerate(own)}
-    found = (executor.map if executor and len(named) > FEW else map)(drawn, named, named.values())
-    return {name: content for files in found for name, content in files.items()}
+    """Draws every figure of every section that has a specification, here or by an executor.
+
+    A figure without a name of its own has that of its section and place: section-0.svg, section-0.png and so on.
+    """
+    named = {
+        figure.name or f"{section}-{place}": figure
+        for section, panels in figures.items()
+        for place, figure in enumerate(panels)
+        if figure.spec
+    }
+    drawings = (executor.map if executor and len(named) > FEW else map)(drawn, named, named.values())
+    return {name: content for files in drawings for name, content in files.items()}
 
 
 def drawn(name: str, figure: Figure, scale: float = 2.0) -> dict[str, bytes | str]:
@@ -61,7 +66,7 @@ def standing_alone(figure: Figure) -> dict[str, Any]:
     title = {"color": INK_ON_PAPER, "subtitleColor": INK_ON_PAPER, "fontSize": 14, "anchor": "start"}
     axis = {**spec["config"]["axis"], "labelLimit": 0}
     config = {**spec["config"], "background": "white", "font": "sans-serif", "axis": axis, "title": title}
-    grey = [look.name for look in figure.drawn if figure.bold and look.name not in figure.bold]
+    grey = [style.name for style in figure.drawn if figure.bold and style.name not in figure.bold]
     spec |= {"width": WIDTH, "config": config, "title": {"text": figure.title}}
     for layer in spec["layer"]:  # what only a pointer finds
         layer["encoding"].pop("tooltip", None)
@@ -70,17 +75,17 @@ def standing_alone(figure: Figure) -> dict[str, Any]:
         spec["title"]["subtitle"] = f"Grey: {len(grey)} other{'s' if len(grey) > 1 else ''}"
     if figure.drawn:
         config["legend"] = {"labelColor": INK_ON_PAPER}
-        named = [look.name for look in figure.drawn if look.name not in grey]
+        named = [style.name for style in figure.drawn if style.name not in grey]
         _explain([layer["encoding"] for layer in spec["layer"]], named)
     return spec
 
 
 def _explain(encodings: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Gives every channel that tells names apart the same legend, so that they share one; markers before dashes."""
-    told = {channel for encoding in encodings for channel in encoding}
-    kind = _POINTS if "shape" in told else _LINES
+    """Gives colour, dash and marker the same legend, so that they share one; markers come before dashes."""
+    used = {channel for encoding in encodings for channel in encoding}
+    kind = _POINTS if "shape" in used else _LINES
     for encoding in encodings:
-        for channel in _TELLING:
+        for channel in _CHANNELS:
             if "field" in encoding.get(channel, {}):
-                shown = channel != "strokeDash" or "shape" not in told
+                shown = channel != "strokeDash" or "shape" not in used
                 encoding[channel]["legend"] = {**_LEGEND, **kind, "values": [*names]} if shown else None

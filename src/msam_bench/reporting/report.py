@@ -1,8 +1,8 @@
 """From run records to evidence: one table, one sentence, one page that needs no network.
 
-`compare` turns records into a `Table` of plain values that the terminal, the page, Markdown and CSV all show; its
-`verdict` says in words what the evidence supports. `write_report` writes the page with every figure, and the table
-beside it. The parts lie in `msam_bench.reporting`.
+`compare` turns records into a `ComparisonTable` of plain values that the terminal, the page, Markdown and CSV all
+show; its `verdict` says in words what the evidence supports. `write_report` writes the page with every figure, and the
+table beside it. The parts lie in `msam_bench.reporting`.
 
     table = compare(records)                                # against "joint" and "sam", paired by seed
     print(table.verdict)
@@ -13,20 +13,19 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from msam_bench.files import write_whole
+from msam_bench.analysis.grouping import grouped
+from msam_bench.analysis.run_summary import RunSummary
+from msam_bench.analysis.sentences.runs import divergences
 from msam_bench.reporting.comparing import compare
-from msam_bench.reporting.grouping import grouped
-from msam_bench.reporting.page import draw, render
-from msam_bench.reporting.pictures import pictures
-from msam_bench.reporting.run_summary import Record
-from msam_bench.reporting.table import Table
-from msam_bench.reporting.wording import divergences
+from msam_bench.reporting.comparison_page import draw, render_comparison
+from msam_bench.reporting.comparison_table import ComparisonTable
+from msam_bench.reporting.page import write
 
-__all__ = ["Record", "Table", "compare", "divergences", "write_report"]
+__all__ = ["ComparisonTable", "RunSummary", "compare", "divergences", "write_report"]
 
 
 def write_report(
-    records: Iterable[Record], path: Path, command: str, notes: Sequence[str] = (), executor: Executor | None = None
+    records: Iterable[RunSummary], path: Path, command: str, notes: Sequence[str] = (), executor: Executor | None = None
 ) -> Path:
     """Writes `report.html`, `table.md`, `table.csv` and `figures/*` into a folder and gives the path of the page.
 
@@ -46,12 +45,5 @@ def write_report(
     table = compare(records, notes=notes)
     groups = grouped(records, table.reference, table.second)
     figures = draw(groups, table)
-    page = render(groups, table, figures, command)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"A report is written into a folder, but {path} is a file; name a folder.")
-    files = {f"figures/{name}": content for name, content in pictures(figures, executor).items()}
-    files |= {"table.md": table.markdown(), "table.csv": table.csv(), "report.html": page}
-    for name, text in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path / name, text)
-    return path / "report.html"
+    html = render_comparison(groups, table, figures, command)
+    return write(path, "report.html", html, figures, {"table.md": table.markdown(), "table.csv": table.csv()}, executor)

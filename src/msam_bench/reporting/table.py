@@ -1,151 +1,81 @@
-"""The table of a comparison, as plain values that the terminal, the page, Markdown and CSV all show.
+"""Tables: Markdown with one escaping for all, and the table of values that studies give.
 
-table = compare(records)                 # msam_bench.reporting.report
-table.header, table.cells                # as text, percent and points as units
-table.rows[0].accuracy.mean              # as it is, between 0 and 1
-table.markdown(), table.csv()
+markdown_table(("method", "n"), [("a|b", "3")])
+table = Table("Title", [{"method": "sam", "test %": 96.1234}], {"test %": 1})
+table.cells, table.markdown(), table.csv()
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from msam_bench.analysis.statistics import Comparison, Summary, p_text
+from msam_bench.analysis.sentences.phrases import MISSING
 from msam_bench.files import csv_text
-from msam_bench.reporting.cells import NOTHING, difference, number
-
-PASSES = ("gradients", "forwards", "backwards", "encoder_passes")
-"""What is counted of a run: gradients of all encoders, passes of the model, back-propagations, encoder passes."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One method of the table; accuracies (or R2) of at most 1, None where nothing was recorded."""
-
-    method: str
-    n: int
-    accuracy: Summary
-    to_reference: Comparison | None
-    to_second: Comparison | None
-    tau: float | None
-    alone: Mapping[str, float | None]
-    gradients: float | None
-    forwards: float | None
-    backwards: float | None
-    encoder_passes: float | None
-    seconds: float | None
-    train_accuracy: float | None
-    last_accuracy: float | None
-    epoch: float | None
-    switching: float | None
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Writes a Markdown table; every column but the first is aligned to the right."""
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(map(escape_markdown, line))} |" for line in lines)
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column as shown: the group it stands under, its title there, its title alone, and its cells as text."""
-
-    group: str
-    title: str
-    alone: str
-    text: Callable[[Row], str] = field(repr=False)
+def escape_markdown(text: str) -> str:
+    """Keeps a name from being read as Markdown's table bars or as HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The comparison: a row for each method, what it is compared with, and what that shows in words."""
+    """Values as they are, with how many digits each column shows.
 
-    rows: tuple[Row, ...]
-    data: str
-    modalities: tuple[str, ...]
-    seeds: tuple[int, ...]
-    reference: str
-    second: str | None
-    verdict: str
-    caption: str
-    notes: tuple[str, ...] = ()
-    score: str = "accuracy"
+    Args:
+        title: what it shows.
+        rows: the same keys in every row, which are the columns of the CSV; the first key names the row.
+        digits: column -> digits after the point; whole numbers and text need none.
+        caption: how the values came about.
+        titles: column -> its title where that is not its key.
+        significant: digits of the numbers of all other columns; two after the point if None.
+    """
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns as shown, percent and points as units."""
-        shown = [
-            Column("", "method", "method", lambda row: row.method),
-            Column("", "n", "n", lambda row: str(row.n)),
-            Column(f"test {self.score}, %", "mean", "test %", lambda row: number(row.accuracy.mean, 100)),
-            Column(f"test {self.score}, %", "SD", "SD", lambda row: number(row.accuracy.sd, 100)),
-            *_difference_columns(self.reference, lambda row: row.to_reference),
-            *(_difference_columns(self.second, lambda row: row.to_second) if self.second else ()),
-            Column("", "tau", "tau", lambda row: number(row.tau, digits=3)),
-            *(_alone_column(modality, self.score) for modality in self.modalities),
-            *(_cost_column(name) for name in PASSES),
-            Column("cost of a run", "seconds", "seconds", lambda row: number(row.seconds, digits=1)),
-        ]
-        return tuple(shown)
+    title: str
+    rows: Sequence[Mapping[str, Any]]
+    digits: Mapping[str, int] = field(default_factory=dict)
+    caption: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    significant: int | None = None
 
     @property
     def header(self) -> tuple[str, ...]:
-        """The column titles, each understandable alone."""
-        return tuple(column.alone for column in self.columns)
+        """The column titles."""
+        return tuple(self.titles.get(key, key) for key in self.rows[0])
 
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The rows as text, in the order of the header."""
-        return tuple(tuple(column.text(row) for column in self.columns) for row in self.rows)
+        """The rows as text."""
+        return tuple(tuple(self._text(key, value) for key, value in row.items()) for row in self.rows)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The titles of the columns that hold text, which reads from the left."""
+        textual = (key for key in self.rows[0] if any(isinstance(row[key], str) for row in self.rows))
+        return tuple(self.titles.get(key, key) for key in textual)
 
     def markdown(self) -> str:
-        """Gives the table as Markdown: the verdict, the notes, the rows, the caption."""
-        lines = [_line(self.header), _line(["---", *["---:"] * (len(self.header) - 1)]), *map(_line, self.cells)]
-        notes = [f"- {_plain(note)}" for note in self.notes]
-        parts = [_plain(self.verdict), *(["\n".join(notes)] if notes else []), "\n".join(lines), _plain(self.caption)]
-        return "\n\n".join(parts) + "\n"
+        """The table as Markdown, under its title."""
+        parts = (f"### {self.title}", markdown_table(self.header, self.cells), self.caption)
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def csv(self) -> str:
-        """Gives the table as CSV with every value unrounded, accuracies between 0 and 1."""
-        return csv_text([self._values(row) for row in self.rows])
+        """The rows unrounded."""
+        return csv_text(self.rows)
 
-    def _values(self, row: Row) -> dict[str, Any]:
-        return {
-            "method": row.method,
-            "n": row.n,
-            **{f"test_{self.score.lower()}_{key}": getattr(row.accuracy, key) for key in ("mean", "sd", "iqm")},
-            **_comparison_values("reference", self.reference, row.to_reference),
-            **_comparison_values("second", self.second or "", row.to_second),
-            "tau": row.tau,
-            **{f"alone_{modality}": row.alone.get(modality) for modality in self.modalities},
-            **{key: getattr(row, key) for key in (*PASSES, "seconds")},
-            **{f"{when}_{self.score.lower()}": getattr(row, f"{when}_accuracy") for when in ("train", "last")},
-            "epoch": row.epoch,
-            "switching": row.switching,
-        }
-
-
-def _difference_columns(name: str, of: Callable[[Row], Comparison | None]) -> tuple[Column, Column]:
-    group = f"difference to {name}, points"
-    return (
-        Column(group, "mean [95 % interval]", f"to {name} [95 %]", lambda row: difference(of(row))),
-        Column(group, "p (Holm)", f"p ({name})", lambda row: NOTHING if (c := of(row)) is None else p_text(c.evidence)),
-    )
-
-
-def _alone_column(modality: str, score: str) -> Column:
-    text: Callable[[Row], str] = lambda row: number(row.alone.get(modality), 100, 1)  # noqa: E731
-    return Column(f"{score} of each modality alone, %", modality, f"{modality} %", text)
-
-
-def _cost_column(name: str) -> Column:
-    title = name.replace("_", " ")
-    return Column("cost of a run", title, title, lambda row: number(getattr(row, name), digits=0))
-
-
-def _comparison_values(place: str, name: str, comparison: Comparison | None) -> dict[str, Any]:
-    keys = ("difference", "low", "high", "p", "adjusted", "n", "unpaired", "probability_of_improvement")
-    return {place: name} | {f"to_{place}_{key}": getattr(comparison, key, None) for key in keys}
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(map(_plain, cells))} |"
-
-
-def _plain(text: str) -> str:
-    """Keeps a name from being read as Markdown's table bars or as HTML."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    def _text(self, key: str, value: Any) -> str:
+        if value is None:
+            return MISSING
+        if not isinstance(value, float):
+            return str(value)
+        if self.significant is not None and key not in self.digits:
+            return f"{value:.{self.significant}g}"
+        return f"{value:.{self.digits.get(key, 2)}f}"

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def environment() -> Environment:
-    """Where templates come from; jinja2 is imported when it is asked for."""
+    """Loads the templates and their filters; jinja2 is imported here, when a page is rendered."""
     import jinja2
 
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["breakable"] = breakable
-    found.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return found
+    templates.filters["breakable"] = breakable
+    templates.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return templates
 
 
 def breakable(text: object) -> Markup:

@@ -1,4 +1,4 @@
-"""The scripts that draw the figures, which take seconds to bundle.
+"""The JavaScript that draws the figures, bundled once and cached.
 
     scripts()  # from the user's cache, the second time
 

@@ -1,25 +1,29 @@
-"""The named studies: a question each, a declarative list of runs, a table, a picture, and a conclusion in words.
+"""The named studies: a question each, a declarative list of runs, measurements, tables, figures, and an answer.
 
     for study in studies().values():
         study.name, study.question
 
-A new study is one file with a `STUDY`, and a line here.
+A new study is one file with a `STUDY`, and its name here.
 """
 
 from __future__ import annotations
 
-from msam_bench.names import nearest
-from msam_bench.studies.base import Ask, Study
+from importlib import import_module
 
-__all__ = ["Ask", "Study", "studies", "study"]
+from msam_bench.names import nearest
+from msam_bench.studies.base import Bench, Request, Study
+
+__all__ = ["Bench", "Request", "Study", "studies", "study"]
+
+NAMES = (
+    "fusion", "dominance", "rho", "normalization", "scaling", "convergence", "transfer",
+    "flatness", "overhead", "diagnosis",
+)  # fmt: skip
 
 
 def studies() -> dict[str, Study]:
     """Every study by its name."""
-    from msam_bench.studies import convergence, dominance, fusion, normalization, rho, scaling, transfer
-
-    modules = (fusion, dominance, rho, normalization, scaling, convergence, transfer)
-    return {module.STUDY.name: module.STUDY for module in modules}
+    return {name: study(name) for name in NAMES}
 
 
 def study(name: str) -> Study:
@@ -28,7 +32,8 @@ def study(name: str) -> Study:
     Raises:
         ValueError: there is none; the message has the nearest name.
     """
-    known = studies()
-    if name not in known:
-        raise ValueError(f"Unknown study {name!r}: {nearest(name, list(known))}.")
-    return known[name]
+    if name not in NAMES:
+        raise ValueError(f"Unknown study {name!r}: {nearest(name, list(NAMES))}.")
+    module = import_module(f"msam_bench.studies.{name}")
+    assert isinstance(module.STUDY, Study)
+    return module.STUDY

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from msam_bench.analysis.statistics import words
+from msam_bench.analysis.run_summary import RunSummary, average, score_of
+from msam_bench.analysis.sentences.phrases import join_names
 from msam_bench.config.resolve import resolve
 from msam_bench.config.run import RunConfig, validated
 from msam_bench.data import source
 from msam_bench.registry import methods, remedies
-from msam_bench.reporting.run_summary import Record, average, score_of
 from msam_bench.runs.choice import refusal
 from msam_bench.studies.evidence import evidence
 
@@ -23,7 +23,7 @@ GAP = 0.1
 """tau above which training data are fitted much better than test data."""
 
 
-def advice(joint: Sequence[Record], starved: Sequence[str], leader: str | None, more: int) -> list[str]:
+def advice(joint: Sequence[RunSummary], starved: Sequence[str], leader: str | None, more: int) -> list[str]:
     """What to try, in order.
 
     Args:
@@ -40,9 +40,9 @@ def advice(joint: Sequence[Record], starved: Sequence[str], leader: str | None, 
     if starved:
         one = len(starved) == 1
         need = "a loss of its own: its encoder learns" if one else "losses of their own: their encoders learn"
-        steps.append(_try(joint, f"Give {words(starved)} {need} more when trained apart.", remedies("support")))
+        steps.append(_try(joint, f"Give {join_names(starved)} {need} more when trained apart.", remedies("support")))
     if leader and set(starved) - {leader}:
-        others = words([name for name in starved if name != leader])
+        others = join_names([name for name in starved if name != leader])
         steps.append(
             _try(joint, f"Hold {leader} back, which leads while {others} could learn more.", remedies("restraint"))
         )
@@ -58,7 +58,7 @@ def advice(joint: Sequence[Record], starved: Sequence[str], leader: str | None, 
     return [step for step in steps if step] or [f"Nothing here asks for another method than {joint[0].label}."]
 
 
-def _try(joint: Sequence[Record], need: str, candidates: Sequence[str]) -> str:
+def _try(joint: Sequence[RunSummary], need: str, candidates: Sequence[str]) -> str:
     """A need, the methods that meet it, the evidence for them, and the command; empty where no method suits."""
     config = validated(dict(joint[0].config))
     suited = [name for name in _suited(config, candidates) if name != joint[0].label]
@@ -83,7 +83,7 @@ def _suited(config: RunConfig, names: Sequence[str]) -> list[str]:
     return [name for name in chosen if fits(name)]
 
 
-def _command(joint: Sequence[Record], config: RunConfig, methods: Sequence[str]) -> str:
+def _command(joint: Sequence[RunSummary], config: RunConfig, methods: Sequence[str]) -> str:
     """The comparison on the same data, seeds and settings, so that the runs at hand are used again."""
     seeds = sorted(run.seed for run in joint)
     given = {"data": config.data, "fusion": config.fusion, "seeds": len(seeds), "first-seed": seeds[0]}
@@ -97,7 +97,7 @@ def _command(joint: Sequence[Record], config: RunConfig, methods: Sequence[str])
 
 def _settings(config: RunConfig) -> dict[str, object]:
     """What the command line can change of a run."""
-    own = {key: getattr(config, key) for key in ("epochs", "budget", "batch_size", "features", "hidden", "select")}
+    run = {key: getattr(config, key) for key in ("epochs", "budget", "batch_size", "features", "hidden", "select")}
     base = {key: getattr(config.optimizer, key) for key in ("lr", "momentum", "weight_decay", "schedule")}
-    found = {**own, "optimizer": config.optimizer.name, **base}
-    return {key.replace("_", "-"): value for key, value in found.items()}
+    values = {**run, "optimizer": config.optimizer.name, **base}
+    return {key.replace("_", "-"): value for key, value in values.items()}

@@ -1,7 +1,7 @@
-"""What every study is: a question, the runs that it needs, and what it concludes from them.
+"""The type of every study: a question, the runs that it needs, what it measures on them, and what it concludes.
 
-    study = STUDIES["dominance"]
-    configs = study.plan(Ask(("digits6",), "late", range(6)))
+    study = studies()["dominance"]
+    configs = study.plan(Request(("digits6",), "late", range(6)))
     study.conclude(train_all(configs, root, executor)).answer
 
 A study names runs and never trains: runs that are there are used again, so that a study is resumed by running it again
@@ -11,23 +11,27 @@ and extended by asking for more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from msam_bench.analysis.statistics import words
+from msam_bench.analysis.sentences.phrases import join_names
 from msam_bench.config.resolve import label_of, resolve
 from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.reporting.result import Result
-from msam_bench.reporting.run_summary import Record
 from msam_bench.runs.choice import choose, refusal
+
+Watch = Callable[[int, int], None]
+"""Takes how many things are done, and how many there are."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What a study is asked about.
+class Request:
+    """Data, seeds, methods and settings that a study is made with.
 
     Args:
         data: names of data sets; most studies take one.
@@ -36,6 +40,7 @@ class Ask:
         methods: for studies that compare methods of one's choice; empty for the study's own.
         settings: changes to the data set's settings, by the names of `resolve`.
         file: a TOML file with settings, read before these.
+        options: what a study leaves to choose beside these, such as the radius of a measurement.
     """
 
     data: tuple[str, ...]
@@ -44,6 +49,7 @@ class Ask:
     methods: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def runs(self, *methods: str, **settings: Any) -> list[RunConfig]:
         """One run for each data set, seed and method; `settings` come before those that the user gives."""
@@ -57,7 +63,7 @@ class Ask:
         return resolve(data, fusion or self.fusion, method, self.file, seed=seed, **{**settings, **given})
 
     def fitting(self, data: str, fusion: str | None = None) -> list[str]:
-        """The methods that were asked for, those of `all` by name, less those that refuse these data or this fusion."""
+        """The requested methods, those of `all` by name, less those that refuse these data or this fusion."""
         loaded, first = source(data).load(self.seeds[0]), self.seeds[0]
 
         @cache
@@ -68,14 +74,35 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """Executors and progress bars for a study's measurements.
+
+    Args:
+        pool: number of jobs -> an executor for them.
+        counting: what is counted -> a progress bar.
+        seed: seeds the generators of this process.
+    """
+
+    pool: Callable[[int], AbstractContextManager[Executor]]
+    counting: Callable[[str], AbstractContextManager[Watch]]
+    seed: Callable[[int], object]
+
+
+def _records(records: Sequence[Any], request: Request, bench: Bench) -> Sequence[Any]:
+    """What a study concludes from that measures nothing: the records of its runs."""
+    return records
+
+
+@dataclass(frozen=True)
 class Study:
     """A named study.
 
     Args:
         name: what the command line calls it.
         question: what it asks, in a sentence.
-        plan: the runs it needs.
-        conclude: what they show; called with the records in the order of the plan.
+        plan: the runs it needs; none if it only measures.
+        conclude: what they show; called with what `measure` gives.
+        measure: what is measured on the runs, which come in the order of the plan; the records themselves if omitted.
         data: the data sets of the plan if none are named.
         methods: the methods of the plan if none are named; empty if the study chooses them.
         fewest_modalities: of each data set.
@@ -83,23 +110,24 @@ class Study:
 
     name: str
     question: str
-    plan: Callable[[Ask], list[RunConfig]]
-    conclude: Callable[[Sequence[Record]], Result]
+    plan: Callable[[Request], list[RunConfig]]
+    conclude: Callable[[Any], Result]
+    measure: Callable[[Sequence[Any], Request, Bench], Any] = _records
     data: str = "digits6"
     methods: str = ""
     fewest_modalities: int = 2
 
-    def concluded(self, records: Sequence[Record], diverged: Sequence[RunConfig]) -> Result:
-        """What the runs show, and which are left out because their loss was no longer finite.
+    def answer(self, measurements: Any, diverged: Sequence[RunConfig] = ()) -> Result:
+        """Concludes, and names the runs that are left out because their loss was no longer finite.
 
         Raises:
             ValueError: if all of them diverged.
         """
-        if not records:
+        if diverged and not measurements:
             raise ValueError(f"All {len(diverged)} runs of the study diverged; lower the learning rate.")
-        found: dict[str, list[str]] = {}
+        seeds: dict[str, list[str]] = {}
         for run in diverged:
-            found.setdefault(f"{label_of(run)} ({run.data}, {run.fusion} fusion)", []).append(str(run.seed))
-        notes = [f"{name} diverged at seed {words(seeds)}, and is judged without." for name, seeds in found.items()]
-        result = self.conclude(records)
+            seeds.setdefault(f"{label_of(run)} ({run.data}, {run.fusion} fusion)", []).append(str(run.seed))
+        notes = [f"{name} diverged at seed {join_names(lost)}, and is judged without." for name, lost in seeds.items()]
+        result = self.conclude(measurements)
         return replace(result, details=[*result.details, *notes])

@@ -85,8 +85,8 @@ class GradientShare(MSAM):
 def gradient_norms(gradients: dict[str, list[Tensor]]) -> Tensor:
     """Euclidean norm of each modality's gradient, `[modalities]`, double precision; zero for one without any."""
     squares = [
-        sum((g.double().square().sum() for g in own), torch.zeros((), dtype=torch.float64))
-        for own in gradients.values()
+        sum((g.double().square().sum() for g in tensors), torch.zeros((), dtype=torch.float64))
+        for tensors in gradients.values()
     ]
     return torch.stack(squares).sqrt()
 

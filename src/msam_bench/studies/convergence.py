@@ -7,15 +7,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from msam_bench.analysis.statistics import summarise, words
+from msam_bench.analysis.run_summary import RunSummary
+from msam_bench.analysis.sentences.phrases import join_names
+from msam_bench.analysis.statistics import summarise
 from msam_bench.config.run import RunConfig
 from msam_bench.data import source
 from msam_bench.reporting.figures.curve_plot import Points, curve
 from msam_bench.reporting.figures.curves import spread
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.result import Result, Sheet
-from msam_bench.reporting.run_summary import Record
-from msam_bench.studies.base import Ask, Study
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.table import Table
+from msam_bench.studies.base import Request, Study
 
 PROBE = "msam_bench.studies.instruments.decaying:Decaying"
 WEIGHTS = {"joint": "0", "sam": "1", "msam": "share"}
@@ -26,9 +28,9 @@ FIRST = 100
 """The slope is fitted from here on: the first steps are the transient."""
 
 
-def plan(ask: Ask) -> list[RunConfig]:
+def plan(request: Request) -> list[RunConfig]:
     """Gradient descent on the whole training split: a batch is the split, an epoch is a step."""
-    (data,) = ask.data
+    (data,) = request.data
     whole = {
         "batch_size": source(data).sizes()["train"] * 2,
         "epochs": STEPS,
@@ -38,10 +40,10 @@ def plan(ask: Ask) -> list[RunConfig]:
         "weight_decay": 0.0,
         "schedule": "inverse-sqrt",
     }
-    return ask.runs(*(f"{PROBE}:weight={weight}:rho={RADIUS}" for weight in WEIGHTS.values()), **whole)
+    return request.runs(*(f"{PROBE}:weight={weight}:rho={RADIUS}" for weight in WEIGHTS.values()), **whole)
 
 
-def conclude(records: Sequence[Record]) -> Result:
+def conclude(records: Sequence[RunSummary]) -> Result:
     """The measured slope beside the theorem's, over the same steps."""
     names = {weight: name for name, weight in WEIGHTS.items()}
     groups: dict[str, list[list[float]]] = {}
@@ -51,13 +53,13 @@ def conclude(records: Sequence[Record]) -> Result:
     steps = len(next(iter(groups.values()))[0])
     bound = [math.log(t) / math.sqrt(t) for t in range(1, steps + 1)]
     theory = slope(bound)
-    slopes = {name: [slope(run) for run in own] for name, own in groups.items()}
-    rows = [_row(name, own, slopes[name]) for name, own in groups.items()]
-    said = words([f"{row['method']} {row['slope']:.3f}" for row in rows])
+    slopes = {name: [slope(run) for run in runs] for name, runs in groups.items()}
+    rows = [_row(name, runs, slopes[name]) for name, runs in groups.items()]
+    measured = join_names([f"{row['method']} {row['slope']:.3f}" for row in rows])
     ends = [f"mean at T = {t}" for t in (FIRST, steps)]
     within = all(row["slope"] <= theory for row in rows)
     answer = (
-        f"On a log-log scale the mean squared gradient norm falls with slope {said} from step {FIRST} to {steps}; "
+        f"On a log-log scale the mean squared gradient norm falls with slope {measured} from step {FIRST} to {steps}; "
         f"log T / sqrt T falls with {theory:.3f} there. The bound is {'kept' if within else 'not reached'}: "
         f"{'every method falls at least as fast' if within else 'some method falls more slowly over these steps'}"
         f"{_single_runs(slopes, theory)}."
@@ -68,7 +70,7 @@ def conclude(records: Sequence[Record]) -> Result:
         answer,
         [],
         [
-            Sheet(
+            Table(
                 "Slope of the mean squared gradient norm",
                 rows,
                 {"slope": 3, "SD": 3, **dict.fromkeys(ends, 5)},
@@ -88,9 +90,9 @@ _CAPTION = (
 
 def _single_runs(slopes: dict[str, list[float]], theory: float) -> str:
     """Which single runs fall more slowly than the bound, where the mean over seeds hides them."""
-    slow = {name: sum(one > theory for one in own) for name, own in slopes.items()}
-    said = [f"{name} in {count} of {len(slopes[name])}" for name, count in slow.items() if count]
-    return f" in the mean; single runs fall more slowly ({words(said)})" if said else ""
+    slow = {name: sum(one > theory for one in values) for name, values in slopes.items()}
+    counts = [f"{name} in {count} of {len(slopes[name])}" for name, count in slow.items() if count]
+    return f" in the mean; single runs fall more slowly ({join_names(counts)})" if counts else ""
 
 
 def means(values: Sequence[float]) -> list[float]:
@@ -107,12 +109,12 @@ def slope(values: Sequence[float], first: int = FIRST) -> float:
 
 
 def _row(name: str, runs: Sequence[Sequence[float]], slopes: Sequence[float]) -> dict[str, Any]:
-    found = summarise(slopes)
+    summary = summarise(slopes)
     return {
         "method": name,
-        "n": found.n,
-        "slope": found.mean,
-        "SD": found.sd,
+        "n": summary.n,
+        "slope": summary.mean,
+        "SD": summary.sd,
         f"mean at T = {FIRST}": summarise(run[FIRST - 1] for run in runs).mean,
         f"mean at T = {len(runs[0])}": summarise(run[-1] for run in runs).mean,
     }

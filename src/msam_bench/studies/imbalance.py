@@ -1,7 +1,7 @@
-"""Who leads and who is held back, and the verdict: balanced, dominated and under-used, or not to be told.
+"""The dominant and the under-used modalities, and the verdict: balanced, imbalanced, or undecided.
 
-found = lead(joint)                              # who contributes most, and whether that is shown
-verdict(found, gaps, n=12)                       # "accelerometer dominates: it contributes 54.0 of 78.5 points, ..."
+first = lead(joint)                              # who contributes most, and whether that is shown
+verdict(first, gaps, n=12)                       # "accelerometer dominates: it contributes 54.0 of 78.5 points, ..."
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from msam_bench.analysis.statistics import LEVEL, Comparison, against, p_text, powerless, summarise, words
-from msam_bench.reporting.grouping import folds_of
-from msam_bench.reporting.run_summary import Record, score_of
+from msam_bench.analysis.grouping import folds_of
+from msam_bench.analysis.run_summary import RunSummary, score_of
+from msam_bench.analysis.sentences.phrases import format_p, join_names
+from msam_bench.analysis.statistics import LEVEL, Comparison, against, powerless, summarise
 
 Gaps = Mapping[str, Comparison]
 """Modality -> score of a probe on its encoder trained apart minus that on the jointly trained one, by seed."""
@@ -39,37 +40,37 @@ class Lead:
     @property
     def shown(self) -> bool:
         """Whether it leads every other one over seeds."""
-        return all(found.differs for found in self.behind.values())
+        return all(gap.differs for gap in self.behind.values())
 
     @property
     def words(self) -> str:
         """What it contributes, beside the second."""
         (_, most), (second, next_most), *_ = self.means.items()
-        total, p = 100 * sum(self.means.values()), p_text(max(found.evidence for found in self.behind.values()))
+        total, p = 100 * sum(self.means.values()), format_p(max(gap.evidence for gap in self.behind.values()))
         points = f"{100 * most:.1f} of {total:.1f} points of test {self.score}"
         return f"{points}, {second} {100 * next_most:.1f} (adjusted p {p})"
 
 
 def starved(gaps: Gaps) -> dict[str, Comparison]:
     """The modalities that are shown to be under-used, the widest gap first."""
-    found = {name: gap for name, gap in gaps.items() if gap.differs and gap.difference > 0}
-    return dict(sorted(found.items(), key=lambda pair: -pair[1].difference))
+    wide = {name: gap for name, gap in gaps.items() if gap.differs and gap.difference > 0}
+    return dict(sorted(wide.items(), key=lambda pair: -pair[1].difference))
 
 
-def lead(joint: Sequence[Record]) -> Lead:
+def lead(joint: Sequence[RunSummary]) -> Lead:
     """The modality with the largest mean contribution, against the others."""
     values = {
         name: {run.seed: run.summary["contributions"][name] for run in joint} for name in joint[0].data["modalities"]
     }
-    means = {name: summarise(own.values()).mean for name, own in values.items()}
+    means = {name: summarise(by_seed.values()).mean for name, by_seed in values.items()}
     means = dict(sorted(means.items(), key=lambda pair: -pair[1]))
     return Lead(means, against(values, next(iter(means)), blocks=folds_of({"": joint})), score_of({"": joint}))
 
 
 def verdict(first: Lead, gaps: Gaps, n: int) -> str:
-    """Balanced, dominated and under-used, or not to be told."""
-    told = not powerless(first.behind) and not powerless(gaps)
-    balanced = told and not first.shown and not starved(gaps)
+    """The verdict in words: balanced, dominated, under-used, or undecided."""
+    decidable = not powerless(first.behind) and not powerless(gaps)
+    balanced = decidable and not first.shown and not starved(gaps)
     opening = f"Balanced, as far as n = {n} seeds can tell. " if balanced else ""
     return f"{opening}{_dominance(first, n)} {_use(first.name, gaps, n)}"
 
@@ -86,9 +87,9 @@ def _dominance(first: Lead, n: int) -> str:
 
 def _use(leader: str, gaps: Gaps, n: int) -> str:
     """Which encoders learned less than they could."""
-    if found := starved(gaps):
-        said = [f"{name}{' itself' if name == leader else ''} by {_points(gap)}" for name, gap in found.items()]
-        return f"Under-used, since encoders trained apart learn more: {words(said)}."
+    if under_used := starved(gaps):
+        parts = [f"{name}{' itself' if name == leader else ''} by {_points(gap)}" for name, gap in under_used.items()]
+        return f"Under-used, since encoders trained apart learn more: {join_names(parts)}."
     if powerless(gaps):
         return f"Whether one is under-used cannot be told with n = {n}: {needed(gaps)} seeds could show it."
     widest = max(gaps, key=lambda name: gaps[name].difference)
@@ -97,7 +98,7 @@ def _use(leader: str, gaps: Gaps, n: int) -> str:
 
 def _points(gap: Comparison) -> str:
     ends = "" if gap.low is None or gap.high is None else f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-    return f"{100 * gap.difference:.1f} points{ends} (adjusted p {p_text(gap.evidence)})"
+    return f"{100 * gap.difference:.1f} points{ends} (adjusted p {format_p(gap.evidence)})"
 
 
 def needed(family: Mapping[str, Comparison]) -> int:

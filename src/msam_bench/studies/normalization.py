@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msam_bench.analysis.run_summary import RunSummary
 from msam_bench.analysis.statistics import summarise
 from msam_bench.config.resolve import tuned
 from msam_bench.config.run import RunConfig
-from msam_bench.reporting.figures import lines, looks
+from msam_bench.reporting.figures import lines, series_styles
 from msam_bench.reporting.figures.curves import curves
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.result import Result, Sheet
-from msam_bench.reporting.run_summary import Record
-from msam_bench.studies.base import Ask, Study
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.table import Table
+from msam_bench.studies.base import Request, Study
 from msam_bench.studies.tables import compared, epoch_mean, run_mean
 
 PROBE = "msam_bench.studies.instruments.normalizations:Normalizations"
@@ -21,17 +22,17 @@ VALUES = ("accuracy", "probability", "loss")
 PREDICTORS = ("clamp", "raw", "softmax", "uniform")
 
 
-def plan(ask: Ask) -> list[RunConfig]:
+def plan(request: Request) -> list[RunConfig]:
     """Joint training that measures, for three value functions; and M-SAM with each normalisation."""
     probes = [f"{PROBE}:value={value}" for value in VALUES]
-    (data,) = ask.data
-    known = tuned(data, ask.fusion, "msam", ask.settings.get("tuned"))
+    (data,) = request.data
+    known = tuned(data, request.fusion, "msam", request.settings.get("tuned"))
     chosen = "".join(f":{key}={value}" for key, value in known.items())
     trained = [f"msam{chosen}:attribution.normalize={name}" for name in ("raw", "softmax")]
-    return ask.runs("joint", "msam", *trained, f"msam-gradient-share{chosen}", *probes)
+    return request.runs("joint", "msam", *trained, f"msam-gradient-share{chosen}", *probes)
 
 
-def conclude(records: Sequence[Record]) -> Result:
+def conclude(records: Sequence[RunSummary]) -> Result:
     """How far each prediction is from the gradient's shares, and what M-SAM makes of it."""
     probes = [run for run in records if run.label.startswith(PROBE)]
     trained = compared([run for run in records if not run.label.startswith((PROBE, "joint"))], "msam")
@@ -40,12 +41,13 @@ def conclude(records: Sequence[Record]) -> Result:
     blind = next(row for row in rows if row["shares"] == "uniform" and row["value function"] == best["value function"])
     agree = {value: run_mean(_of(probes, value), "agrees") for value in VALUES}
     chance = run_mean(probes, "chance")
-    said = ", ".join(f"{value} {100 * share:.0f} %" for value, share in agree.items())
+    agreements = ", ".join(f"{value} {100 * share:.0f} %" for value, share in agree.items())
     answer = (
         f"The shares closest to the gradient's are {best['shares']} of {best['value function']} (total variation "
         f"{best['error']:.3f}; equal shares, which know nothing, {blind['error']:.3f}"
         f"{': none is closer than these' if blind['error'] <= best['error'] else ''}). The modality with "
-        f"the largest Shapley value has the largest gradient in {said} of the batches (chance {100 * chance:.0f} %). "
+        f"the largest Shapley value has the largest gradient in {agreements} of the batches "
+        f"(chance {100 * chance:.0f} %). "
         f"{trained.verdict}"
     )
     return Result(
@@ -54,8 +56,8 @@ def conclude(records: Sequence[Record]) -> Result:
         answer,
         [],
         [
-            Sheet("Distance of predicted shares from the gradient's shares", rows, {"error": 3, "SD": 3}, _CAPTION),
-            trained.sheet("M-SAM with each normalisation"),
+            Table("Distance of predicted shares from the gradient's shares", rows, {"error": 3, "SD": 3}, _CAPTION),
+            trained.table("M-SAM with each normalisation"),
         ],
         {"Over epochs": [_curves(probes, value) for value in VALUES], "M-SAM with each": trained.figures},
     )
@@ -68,20 +70,20 @@ _CAPTION = (
 )
 
 
-def _of(probes: Sequence[Record], value: str) -> list[Record]:
+def _of(probes: Sequence[RunSummary], value: str) -> list[RunSummary]:
     return [run for run in probes if run.config["method"]["params"]["value"] == value]
 
 
-def _row(value: str, name: str, runs: Sequence[Record]) -> dict[str, Any]:
-    found = summarise(epoch_mean(run, f"error/{name}") for run in runs)
-    return {"value function": value, "shares": name, "n": found.n, "error": found.mean, "SD": found.sd}
+def _row(value: str, name: str, runs: Sequence[RunSummary]) -> dict[str, Any]:
+    summary = summarise(epoch_mean(run, f"error/{name}") for run in runs)
+    return {"value function": value, "shares": name, "n": summary.n, "error": summary.mean, "SD": summary.sd}
 
 
-def _curves(probes: Sequence[Record], value: str) -> Any:
+def _curves(probes: Sequence[RunSummary], value: str) -> Any:
     groups = {"": _of(probes, value)}
     series = {name: curves(groups, f"error/{name}")[""] for name in PREDICTORS}
     axes = Axes("Epoch", "Total variation distance", digits=3, log=True)
-    return lines(f"Value function: {value}", series, looks(PREDICTORS), axes)
+    return lines(f"Value function: {value}", series, series_styles(PREDICTORS), axes)
 
 
 STUDY = Study(

@@ -1,32 +1,46 @@
 """What do Shapley values cost? Steps with and without them, by the number of modalities, batch size and model size.
 
-    found = [measured("digits6", setting, rounds=15) for setting in plan(("late", "early"))]
-    conclude("digits6", found).answer
-
-The one study that trains nothing: it measures, and measures again when it is asked again.
+This study trains nothing; each call measures again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from msam_bench.config.run import RunConfig
 from msam_bench.reporting.figures import Figure
 from msam_bench.reporting.figures.curve_plot import Points, curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.result import Result, Sheet
-from msam_bench.studies.instruments.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.table import Table
+from msam_bench.runs.record import RunRecord
+from msam_bench.studies.base import Bench, Request, Study
+from msam_bench.studies.instruments.steps import AGAIN, BARE, PLAIN, SAM_, VALUED, Measured, Setting, measured
 
-QUESTION = "What do Shapley values cost, in seconds and memory, of a step and of an epoch?"
 AXES = {"modalities": "modalities", "batch": "batch size", "width": "width"}
-"""What is varied -> what it is called."""
+"""What is varied -> its title."""
 MIB = 2**20
+OPTIONS: dict[str, Any] = {
+    "modalities": (2, 4, 8, 16, 32),
+    "batches": (16, 64, 256),
+    "widths": (64, 256, 1024),
+    "rounds": 15,
+}
+"""What is varied, and how often each step is timed."""
 
 
-def plan(
-    fusions: Sequence[str],
-    modalities: Sequence[int] = (2, 4, 8, 16, 32),
-    batches: Sequence[int] = (16, 64, 256),
-    widths: Sequence[int] = (64, 256, 1024),
+@dataclass(frozen=True)
+class StepMeasurements:
+    """Costs of steps on a data set, one entry a setting."""
+
+    data: str
+    settings: Sequence[Measured]
+
+
+def settings(
+    fusions: Sequence[str], modalities: Sequence[int], batches: Sequence[int], widths: Sequence[int]
 ) -> list[Setting]:
     """Every setting; one quantity is varied at a time."""
     values = {"modalities": modalities, "batch": batches, "width": widths}
@@ -35,36 +49,58 @@ def plan(
     ]
 
 
-def conclude(data: str, found: Sequence[Measured]) -> Result:
+def plan(request: Request) -> list[RunConfig]:
+    """No runs."""
+    return []
+
+
+def measure(records: Sequence[RunRecord], request: Request, bench: Bench) -> StepMeasurements:
+    """Times the steps of every setting, one after the other in this process."""
+    fusions = ("late", "early") if request.fusion == "both" else (request.fusion,)
+    options = {**OPTIONS, **request.options}
+    sizes = (options[key] for key in ("modalities", "batches", "widths"))
+    todo, done = settings(fusions, *sizes), []
+    with bench.counting("settings") as watch:
+        for count, setting in enumerate(todo, 1):
+            bench.seed(0)
+            done.append(measured(request.data[0], setting, options["rounds"]))
+            watch(count, len(todo))
+    return StepMeasurements(request.data[0], done)
+
+
+def conclude(measurements: StepMeasurements) -> Result:
     """Tables, figures and words."""
-    by_axis = {axis: [one for one in found if one.setting.axis == axis] for axis in AXES}
-    by_axis = {axis: own for axis, own in by_axis.items() if own}
+    by_axis = {axis: [one for one in measurements.settings if one.setting.axis == axis] for axis in AXES}
+    by_axis = {axis: steps for axis, steps in by_axis.items() if steps}
     return Result(
         "overhead",
-        QUESTION,
-        _answer(data, found),
-        [_detail(axis, own) for axis, own in by_axis.items()],
-        [_sheet(axis, own) for axis, own in by_axis.items()],
-        {f"Cost by {AXES[axis]}": _figures(axis, own) for axis, own in by_axis.items()},
+        STUDY.question,
+        _answer(measurements),
+        [_detail(axis, steps) for axis, steps in by_axis.items()],
+        [_costs(axis, steps) for axis, steps in by_axis.items()],
+        {f"Cost by {AXES[axis]}": _figures(axis, steps) for axis, steps in by_axis.items()},
     )
 
 
-def _by_fusion(found: Sequence[Measured]) -> dict[str, list[Measured]]:
-    names = dict.fromkeys(one.setting.fusion for one in found)
-    return {name: [one for one in found if one.setting.fusion == name] for name in names}
+def _by_fusion(steps: Sequence[Measured]) -> dict[str, list[Measured]]:
+    names = dict.fromkeys(one.setting.fusion for one in steps)
+    return {name: [one for one in steps if one.setting.fusion == name] for name in names}
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(data: str, found: Sequence[Measured]) -> str:
-    times = [f"{_span([one.added for one in own])} with {fusion} fusion" for fusion, own in _by_fusion(found).items()]
-    held = [(one.costs[VALUED].memory - one.costs[BARE].memory) / MIB for one in found]
-    noise = max(abs(one.costs[AGAIN].ratio - 1) for one in found)
+def _answer(measurements: StepMeasurements) -> str:
+    steps = measurements.settings
+    times = [
+        f"{_span([one.added for one in group])} with {fusion} fusion" for fusion, group in _by_fusion(steps).items()
+    ]
+    held = [(one.costs[VALUED].memory - one.costs[BARE].memory) / MIB for one in steps]
+    noise = max(abs(one.costs[AGAIN].ratio - 1) for one in steps)
     return (
-        f"On {data}, Shapley values add to a step of M-SAM, in joint steps: {', '.join(times)}. At its peak "
-        f"a step holds {_span(held)} MiB more. The medians of one step measured twice differ by up to {noise:.2f}, so "
-        "less than that is noise."
+        f"On {measurements.data}, Shapley values add to a step of M-SAM, in joint steps: {', '.join(times)}. At "
+        f"its peak a step holds {_span(held)} MiB more. The medians of one step measured twice differ by up to "
+        f"{noise:.2f}, so less than that is noise."
     )
 
 
@@ -73,14 +109,14 @@ def _span(values: Sequence[float], digits: int = 2) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _detail(axis: str, found: Sequence[Measured]) -> str:
+def _detail(axis: str, steps: Sequence[Measured]) -> str:
     """The two ends of an axis."""
     parts = []
-    for fusion, own in _by_fusion(found).items():
+    for fusion, group in _by_fusion(steps).items():
         ends = [
             f"{one.added:.2f} at {one.setting.value} (M-SAM {one.costs[VALUED].ratio:.2f}, "
             f"SAM {one.costs[SAM_].ratio:.2f})"
-            for one in (own[0], own[-1])
+            for one in (group[0], group[-1])
         ]
         parts.append(f"{fusion} fusion, {' and '.join(dict.fromkeys(ends))}")
     return f"Values add, by {AXES[axis]}: {'; '.join(parts)}."
@@ -89,7 +125,7 @@ def _detail(axis: str, found: Sequence[Measured]) -> str:
 # ---- tables and figures ---------------------------------------------------------------------------------------------
 
 
-def _sheet(axis: str, found: Sequence[Measured]) -> Sheet:
+def _costs(axis: str, steps: Sequence[Measured]) -> Table:
     rows = [
         {
             AXES[axis]: one.setting.value,
@@ -103,10 +139,10 @@ def _sheet(axis: str, found: Sequence[Measured]) -> Sheet:
             "peak MiB": cost.memory / MIB,
             "s an epoch": cost.seconds * one.epoch,
         }
-        for one in found
+        for one in steps
         for name, cost in one.costs.items()
     ]
-    return Sheet(f"Seconds and memory by {AXES[axis]}", rows, _DIGITS, _CAPTION)
+    return Table(f"Seconds and memory by {AXES[axis]}", rows, _DIGITS, _CAPTION)
 
 
 _DIGITS = {"ms": 3, "ratio": 2, "quartile 1": 2, "quartile 3": 2, "peak MiB": 2, "s an epoch": 3}
@@ -119,20 +155,29 @@ _CAPTION = (
 )
 
 
-def _figures(axis: str, found: Sequence[Measured]) -> list[Figure]:
+def _figures(axis: str, steps: Sequence[Measured]) -> list[Figure]:
     figures = []
-    for fusion, own in _by_fusion(found).items():
+    for fusion, group in _by_fusion(steps).items():
         time: dict[str, Points] = {}
         memory: dict[str, Points] = {}
-        for name in own[0].costs:
-            costs = [(float(one.setting.value), one.costs[name]) for one in own]
+        for name in group[0].costs:
+            costs = [(float(one.setting.value), one.costs[name]) for one in group]
             if name != PLAIN:
                 time[name] = [(value, cost.ratio, cost.low, cost.high) for value, cost in costs]
             if name != AGAIN:
                 held = [(value, cost.memory / MIB) for value, cost in costs]
                 memory[name] = [(value, peak, peak, peak) for value, peak in held]
-        x, names = AXES[axis].capitalize(), [*own[0].costs]
+        x, names = AXES[axis].capitalize(), [*group[0].costs]
         for title, shown, y, log in (("Time", time, "Joint steps", "x"), ("Memory", memory, "Peak (MiB)", "xy")):
             axes = Axes(x, y, digits=2)
             figures.append(curve(f"{title} of a step, {fusion} fusion", shown, axes, log, names=names))
     return figures
+
+
+STUDY = Study(
+    "overhead",
+    "What do Shapley values cost, in seconds and memory, of a step and of an epoch?",
+    plan,
+    conclude,
+    measure,
+)

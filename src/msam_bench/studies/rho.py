@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from msam_bench.analysis.flatness.quick import sharpness
-from msam_bench.analysis.statistics import against, summarise, verdict, words
+from msam_bench.analysis.run_summary import RunSummary, average
+from msam_bench.analysis.sentences.comparison import verdict
+from msam_bench.analysis.sentences.phrases import join_names
+from msam_bench.analysis.statistics import against, summarise
 from msam_bench.config.run import RunConfig
 from msam_bench.reporting.figures.curve_plot import Points, curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.result import Result, Sheet
-from msam_bench.reporting.run_summary import Record, average
-from msam_bench.studies.base import Ask, Study
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.table import Table
+from msam_bench.studies.base import Request, Study
 
 GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 METHODS = ("sam", "gnp", "msam", "msam-encoder")
@@ -27,12 +30,12 @@ Cell = tuple[str, float]
 """Method and rho."""
 
 
-def plan(ask: Ask) -> list[RunConfig]:
+def plan(request: Request) -> list[RunConfig]:
     """The grid, and joint training."""
-    return ask.runs("joint", *(f"{method}:rho={rho}" for method in ask.methods or METHODS for rho in GRID))
+    return request.runs("joint", *(f"{method}:rho={rho}" for method in request.methods or METHODS for rho in GRID))
 
 
-def conclude(records: Sequence[Record]) -> Result:
+def conclude(records: Sequence[RunSummary]) -> Result:
     """The grid's table, its curves, and each method at its best rho on validation against joint training."""
     measured = {record.folder: sharpness(record, RADIUS) for record in records}
     cells = _cells(records)
@@ -41,15 +44,15 @@ def conclude(records: Sequence[Record]) -> Result:
     values = {
         method: {run.seed: run.summary["test_accuracy"] for run in cells[cell]} for method, cell in chosen.items()
     }
-    found = against(values, "joint")
+    comparisons = against(values, "joint")
     radii = [f"{method} {rho:g}" for method, rho in chosen.values() if method != "joint"]
     return Result(
         "rho",
         STUDY.question,
-        f"Validation chooses rho: {words(radii)}. {verdict(found, 'joint')}",
+        f"Validation chooses rho: {join_names(radii)}. {verdict(comparisons, 'joint')}",
         [_flattest(rows)],
         [
-            Sheet(
+            Table(
                 "Accuracy, gap and sharpness over rho",
                 rows,
                 {"rho": 2, "tau": 3, "sharpness": 5, "SD of it": 5},
@@ -66,22 +69,22 @@ _CAPTION = (
 )
 
 
-def _cells(records: Sequence[Record]) -> dict[Cell, list[Record]]:
-    cells: dict[Cell, list[Record]] = {}
+def _cells(records: Sequence[RunSummary]) -> dict[Cell, list[RunSummary]]:
+    cells: dict[Cell, list[RunSummary]] = {}
     for record in records:
         method = record.config["method"]
         cells.setdefault((method["name"], float(method["params"].get("rho", 0.0))), []).append(record)
     return cells
 
 
-def _row(cell: Cell, runs: Sequence[Record], sharp: Sequence[float]) -> dict[str, Any]:
-    own, flat = summarise(run.summary["test_accuracy"] for run in runs), summarise(sharp)
+def _row(cell: Cell, runs: Sequence[RunSummary], sharp: Sequence[float]) -> dict[str, Any]:
+    scores, flat = summarise(run.summary["test_accuracy"] for run in runs), summarise(sharp)
     return {
         "method": cell[0],
         "rho": cell[1],
-        "n": own.n,
-        "test %": 100 * own.mean,
-        "SD": None if own.sd is None else 100 * own.sd,
+        "n": scores.n,
+        "test %": 100 * scores.mean,
+        "SD": None if scores.sd is None else 100 * scores.sd,
         "valid %": 100 * summarise(run.summary["valid_accuracy"] for run in runs).mean,
         "tau": average(run.summary["tau"] for run in runs),
         "sharpness": flat.mean,
@@ -89,7 +92,7 @@ def _row(cell: Cell, runs: Sequence[Record], sharp: Sequence[float]) -> dict[str
     }
 
 
-def _chosen(cells: dict[Cell, list[Record]]) -> dict[str, Cell]:
+def _chosen(cells: dict[Cell, list[RunSummary]]) -> dict[str, Cell]:
     """Each method's cell with the highest mean validation accuracy; the smaller rho of equals."""
     best: dict[str, tuple[float, float, Cell]] = {}
     for cell, runs in cells.items():
@@ -133,11 +136,11 @@ def _trade(rows: Sequence[dict[str, Any]]) -> Any:
 
 
 def _series(rows: Sequence[dict[str, Any]], x: str, y: str) -> dict[str, Points]:
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    series: dict[str, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         sd = (row["SD"] or 0.0) if y == "test %" else 0.0
-        found.setdefault(row["method"], []).append((row[x], row[y], row[y] - sd, row[y] + sd))
-    return dict(found)
+        series.setdefault(row["method"], []).append((row[x], row[y], row[y] - sd, row[y] + sd))
+    return dict(series)
 
 
 def _flattest(rows: Sequence[dict[str, Any]]) -> str:

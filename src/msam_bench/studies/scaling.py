@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msam_bench.analysis.run_summary import RunSummary
 from msam_bench.analysis.statistics import summarise
 from msam_bench.config.resolve import defaults
 from msam_bench.config.run import RunConfig
@@ -12,9 +13,9 @@ from msam_bench.data import source
 from msam_bench.data.sets.regrouped import parted
 from msam_bench.reporting.figures.curve_plot import Points, curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.result import Result, Sheet
-from msam_bench.reporting.run_summary import Record
-from msam_bench.studies.base import Ask, Study
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.table import Table
+from msam_bench.studies.base import Request, Study
 from msam_bench.studies.tables import epoch_mean, run_mean
 
 PROBE = "msam_bench.studies.instruments.estimators:Estimators"
@@ -25,18 +26,18 @@ _TITLES = {"1-pairs": "1 antithetic pair", "2-pairs": "2 pairs", "4-pairs": "4 p
 }
 
 
-def plan(ask: Ask) -> list[RunConfig]:
+def plan(request: Request) -> list[RunConfig]:
     """Joint training that measures, on the features (or channels) of the data set in 2 to 32 equal parts."""
-    (data,) = ask.data
+    (data,) = request.data
     shared = defaults(data).get("run", {})
     settings = {**{k: v for k, v in shared.items() if k != "optimizer"}, **shared.get("optimizer", {})}
-    counts = [count for count in COUNTS if count <= parted(source(data).load(ask.seeds[0]))]
-    return [ask.run(f"{data}x{count}", PROBE, seed, **settings) for count in counts for seed in ask.seeds]
+    counts = [count for count in COUNTS if count <= parted(source(data).load(request.seeds[0]))]
+    return [request.run(f"{data}x{count}", PROBE, seed, **settings) for count in counts for seed in request.seeds]
 
 
-def conclude(records: Sequence[Record]) -> Result:
+def conclude(records: Sequence[RunSummary]) -> Result:
     """Errors and costs by the number of modalities."""
-    groups: dict[int, list[Record]] = {}
+    groups: dict[int, list[RunSummary]] = {}
     for run in records:
         groups.setdefault(len(run.data["modalities"]), []).append(run)
     rows = [_row(count, name, runs) for count, runs in sorted(groups.items()) for name in ESTIMATES]
@@ -55,7 +56,7 @@ def conclude(records: Sequence[Record]) -> Result:
         STUDY.question,
         answer,
         [],
-        [Sheet("Error and cost of cheaper Shapley values", rows, _DIGITS, _CAPTION)],
+        [Table("Error and cost of cheaper Shapley values", rows, _DIGITS, _CAPTION)],
         {"By the number of modalities": _figures(rows)},
     )
 
@@ -69,7 +70,7 @@ _CAPTION = (
 )
 
 
-def _row(count: int, name: str, runs: Sequence[Record]) -> dict[str, Any]:
+def _row(count: int, name: str, runs: Sequence[RunSummary]) -> dict[str, Any]:
     wrong = summarise(100 * epoch_mean(run, f"wrong/{name}") for run in runs)
     sampled = name.endswith("pairs")
     return {

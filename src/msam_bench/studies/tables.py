@@ -1,7 +1,7 @@
 """The table that most studies share: one row a condition, compared with a reference over paired seeds.
 
 comparison = compared(records, reference="msam")
-comparison.sheet("Test accuracy"), comparison.verdict
+comparison.table("Test accuracy"), comparison.verdict
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msam_bench.analysis.statistics import Comparison, against, summarise, verdict
+from msam_bench.analysis.grouping import folds_of, grouped
+from msam_bench.analysis.run_summary import Groups, RunSummary, average
+from msam_bench.analysis.sentences.comparison import ONLY_THESE, verdict
+from msam_bench.analysis.statistics import Comparison, against, summarise
 from msam_bench.reporting import figures as charts
 from msam_bench.reporting.figures import Figure
-from msam_bench.reporting.grouping import folds_of, grouped
-from msam_bench.reporting.result import Sheet
-from msam_bench.reporting.run_summary import Groups, Record, average
-from msam_bench.reporting.wording import ONLY_THESE
+from msam_bench.reporting.table import Table
 
 
 @dataclass(frozen=True)
@@ -48,34 +48,36 @@ class Compared:
     @property
     def figures(self) -> list[Figure]:
         """The differences with their intervals."""
-        return charts.differences(self.comparisons, self.reference, charts.looks(self.groups, ink=self.reference))
+        return charts.differences(
+            self.comparisons, self.reference, charts.series_styles(self.groups, reference=self.reference)
+        )
 
-    def sheet(self, title: str, **more: str) -> Sheet:
+    def table(self, title: str, **more: str) -> Table:
         """The table; `more` are further columns: title -> key of a run's summary, averaged over seeds."""
         rows = [self._row(name, more) for name in self.groups]
         digits = {"p (Holm)": 4, "tau": 3, **dict.fromkeys(more, 3)}
         strata = max((each.strata for each in self.comparisons.values()), default=1)
         folds = f" The interval is stratified by {strata} folds: {ONLY_THESE}." if strata > 1 else ""
-        return Sheet(title, rows, digits, f"{_CAPTION} Differences are to {self.reference}.{folds}")
+        return Table(title, rows, digits, f"{_CAPTION} Differences are to {self.reference}.{folds}")
 
     def _row(self, name: str, more: Mapping[str, str]) -> dict[str, Any]:
-        runs, found = self.groups[name], self.comparisons.get(name)
-        own = summarise(run.summary["test_accuracy"] for run in runs)
+        runs, comparison = self.groups[name], self.comparisons.get(name)
+        scores = summarise(run.summary["test_accuracy"] for run in runs)
         return {
             "condition": name,
-            "n": own.n,
-            "test %": 100 * own.mean,
-            "SD": None if own.sd is None else 100 * own.sd,
-            **_difference(found),
+            "n": scores.n,
+            "test %": 100 * scores.mean,
+            "SD": None if scores.sd is None else 100 * scores.sd,
+            **_difference(comparison),
             "tau": average(run.summary.get("tau") for run in runs),
             **{key: average(run.summary.get(source) for run in runs) for key, source in more.items()},
             **{f"{name} %": _alone(runs, name) for name in runs[0].data["modalities"]},
         }
 
 
-def _alone(runs: Sequence[Record], modality: str) -> float | None:
-    found = average(run.summary.get("coalitions", {}).get(modality) for run in runs)
-    return None if found is None else 100 * found
+def _alone(runs: Sequence[RunSummary], modality: str) -> float | None:
+    mean = average(run.summary.get("coalitions", {}).get(modality) for run in runs)
+    return None if mean is None else 100 * mean
 
 
 _CAPTION = (
@@ -85,7 +87,7 @@ _CAPTION = (
 )
 
 
-def compared(records: Sequence[Record], reference: str) -> Compared:
+def compared(records: Sequence[RunSummary], reference: str) -> Compared:
     """Compares the test accuracy of every condition with the reference's.
 
     Raises:
@@ -97,21 +99,21 @@ def compared(records: Sequence[Record], reference: str) -> Compared:
     return Compared(groups, first, against(values, first, blocks=folds_of(groups)))
 
 
-def _difference(found: Comparison | None) -> dict[str, float | None]:
-    ends = {"low": None, "high": None} if found is None else {"low": found.low, "high": found.high}
+def _difference(comparison: Comparison | None) -> dict[str, float | None]:
+    ends = {"low": None, "high": None} if comparison is None else {"low": comparison.low, "high": comparison.high}
     return {
-        "difference": None if found is None else 100 * found.difference,
+        "difference": None if comparison is None else 100 * comparison.difference,
         **{key: None if end is None else 100 * end for key, end in ends.items()},
-        "p (Holm)": None if found is None else found.evidence,
+        "p (Holm)": None if comparison is None else comparison.evidence,
     }
 
 
-def epoch_mean(run: Record, key: str) -> float:
+def epoch_mean(run: RunSummary, key: str) -> float:
     """Mean of a column of a run's metrics over the epochs that have it; NaN if none has."""
-    found = average(row.get(key) for row in run.metrics)
-    return float("nan") if found is None else found
+    mean = average(row.get(key) for row in run.metrics)
+    return float("nan") if mean is None else mean
 
 
-def run_mean(runs: Sequence[Record], key: str) -> float:
+def run_mean(runs: Sequence[RunSummary], key: str) -> float:
     """Mean over runs of `epoch_mean`."""
     return sum(epoch_mean(run, key) for run in runs) / len(runs)

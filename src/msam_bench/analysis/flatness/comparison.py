@@ -1,7 +1,7 @@
 """Do methods end in flatter minima, and where: the measurements of many runs, paired by seed.
 
-    study = compare(records, found)            # found: folder -> measurements, see measuring.py
-    study.weaker["trace"]["msam"]              # of the non-dominant encoders, as log ratio to joint training
+    comparison = compare(records, measurements)   # measurements: folder -> those of a run, see measurement.py
+    comparison.weaker["trace"]["msam"]              # of the non-dominant encoders, as log ratio to joint training
 
 Measures of curvature are positive and differ by factors, so methods are compared by ratios: the mean difference of
 logarithms over paired seeds, with interval and Holm-adjusted p.
@@ -20,7 +20,7 @@ from msam_bench.analysis.flatness.measures import SCORE, TAU
 from msam_bench.analysis.statistics import Comparison, against, summarise
 
 if TYPE_CHECKING:
-    from msam_bench.runs.record import RunRecord as Record
+    from msam_bench.runs.record import RunRecord
 
 Values = dict[str, dict[int, float]]
 """Method -> seed -> value."""
@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Study:
+class FlatnessComparison:
     """What the measurements of many runs show.
 
     Args:
@@ -82,11 +82,11 @@ class Study:
 
 
 def compare(
-    records: Sequence[Record],
-    found: Mapping[Path, Sequence[Measurement]],
+    records: Sequence[RunRecord],
+    measurements: Mapping[Path, Sequence[Measurement]],
     reference: str = "joint",
     at: str = "at the selected weights",
-) -> Study:
+) -> FlatnessComparison:
     """Compares methods over paired seeds, each measure as the ratio to the reference.
 
     The dominant modality of a seed is the one that led most batches of the first method that names one (M-SAM); the
@@ -101,7 +101,7 @@ def compare(
     if len({(record.config["data"], record.config["fusion"]) for record in records}) > 1:
         raise ValueError("These runs are of different data or fusions; compare runs of one.")
     methods = (reference, *(label for label in labels if label != reference))
-    lines = tuple(_lines(records, found, methods, reference))
+    lines = tuple(_lines(records, measurements, methods, reference))
     dominant = _dominant(records)
     weaker = {
         name: compared
@@ -112,23 +112,28 @@ def compare(
     alone = _against(_alone(tested, dominant, methods), reference)
     modalities = tuple(records[0].data["modalities"])
     about = (reference, methods, modalities, dominant, lines, at, weaker)
-    return Study(*about, alone, tested["all"], _against(tested["all"], reference))
+    return FlatnessComparison(*about, alone, tested["all"], _against(tested["all"], reference))
 
 
 def _lines(
-    records: Sequence[Record], found: Mapping[Path, Sequence[Measurement]], methods: Sequence[str], reference: str
+    records: Sequence[RunRecord],
+    measurements: Mapping[Path, Sequence[Measurement]],
+    methods: Sequence[str],
+    reference: str,
 ) -> Iterator[Line]:
-    by_run = {(record.label, record.seed): {_key(one): one for one in found[record.folder]} for record in records}
-    keys = dict.fromkeys(key for own in by_run.values() for key in own)
+    by_run = {
+        (record.label, record.seed): {_key(one): one for one in measurements[record.folder]} for record in records
+    }
+    keys = dict.fromkeys(key for sites in by_run.values() for key in sites)
     for key in keys:
         values: Values = {method: {} for method in methods}
         errors: dict[str, list[float]] = {method: [] for method in methods}
-        for (method, seed), own in by_run.items():
-            if key in own and math.isfinite(own[key].value):
-                values[method][seed] = own[key].value
-                errors[method].append(own[key].error)
-        known = {method: [error for error in own if math.isfinite(error)] for method, own in errors.items()}
-        mean = {method: sum(own) / len(own) for method, own in known.items() if own}
+        for (method, seed), sites in by_run.items():
+            if key in sites and math.isfinite(sites[key].value):
+                values[method][seed] = sites[key].value
+                errors[method].append(sites[key].error)
+        known = {method: [error for error in numbers if math.isfinite(error)] for method, numbers in errors.items()}
+        mean = {method: sum(numbers) / len(numbers) for method, numbers in known.items() if numbers}
         compared = {} if key[2] in (SCORE, TAU) else _against(_logarithms(values), reference)
         yield Line(*key, values, mean, compared)
 
@@ -139,16 +144,16 @@ def _key(one: Measurement) -> tuple[str, str, str]:
 
 def _logarithms(values: Values) -> Values:
     """Natural logarithms; nothing at all if some value has none."""
-    if any(value <= 0 for own in values.values() for value in own.values()):
+    if any(value <= 0 for by_seed in values.values() for value in by_seed.values()):
         return {}
-    return {method: {seed: math.log(value) for seed, value in own.items()} for method, own in values.items()}
+    return {method: {seed: math.log(value) for seed, value in by_seed.items()} for method, by_seed in values.items()}
 
 
 def _against(values: Values, reference: str) -> dict[str, Comparison]:
     return against(values, reference) if values.get(reference) else {}
 
 
-def _dominant(records: Sequence[Record]) -> dict[int, str]:
+def _dominant(records: Sequence[RunRecord]) -> dict[int, str]:
     dominant: dict[int, str] = {}
     for record in sorted(records, key=lambda it: (not it.label.startswith("msam"), it.label)):
         led: dict[str, float] = {}
@@ -167,9 +172,9 @@ def _weaker(lines: Sequence[Line], dominant: Mapping[int, str], measure: str, me
     means: Values = {method: {} for method in methods}
     for method in methods:
         for seed, leader in dominant.items():
-            own = [line.values[method].get(seed, 0.0) for line in blocks if line.block != leader]
-            if own and min(own) > 0:
-                means[method][seed] = sum(map(math.log, own)) / len(own)
+            sharpness = [line.values[method].get(seed, 0.0) for line in blocks if line.block != leader]
+            if sharpness and min(sharpness) > 0:
+                means[method][seed] = sum(map(math.log, sharpness)) / len(sharpness)
     return means
 
 
@@ -178,22 +183,22 @@ def _alone(tested: Mapping[str, Values], dominant: Mapping[int, str], methods: S
     means: Values = {method: {} for method in methods}
     for method in methods:
         for seed, leader in dominant.items():
-            own = [by[method].get(seed, math.nan) for name, by in tested.items() if name not in ("all", leader)]
-            if own and not math.isnan(sum(own)):
-                means[method][seed] = sum(own) / len(own)
+            scores = [by[method].get(seed, math.nan) for name, by in tested.items() if name not in ("all", leader)]
+            if scores and not math.isnan(sum(scores)):
+                means[method][seed] = sum(scores) / len(scores)
     return means
 
 
-def rows(study: Study) -> list[dict[str, Any]]:
+def rows(study: FlatnessComparison) -> list[dict[str, Any]]:
     """The long table: one row a view, block, measure and method, unrounded."""
     table = []
     for line in study.lines:
         for method in study.methods:
             if not line.values[method]:
                 continue
-            own, ratio = summarise(line.values[method].values()), line.ratios.get(method)
+            summary, ratio = summarise(line.values[method].values()), line.ratios.get(method)
             where = {"loss_of": line.view, "block": line.block, "measure": line.measure, "method": method}
-            mean = {"n": own.n, "mean": own.mean, "sd": own.sd, "error": line.errors.get(method)}
+            mean = {"n": summary.n, "mean": summary.mean, "sd": summary.sd, "error": line.errors.get(method)}
             factors = {name: _factor(ratio, key) for name, key in _FACTORS.items()}
             table.append({**where, **mean, **factors, "p": None if ratio is None else ratio.evidence})
     return table

@@ -19,11 +19,11 @@ from msam_bench.analysis.flatness.measures import Plan
 from msam_bench.runs.executor import in_order
 
 if TYPE_CHECKING:
-    from msam_bench.runs.record import RunRecord as Record
+    from msam_bench.runs.record import RunRecord
 
 
 def matched(
-    records: Sequence[Record],
+    records: Sequence[RunRecord],
     plan: Plan,
     executor: Executor,
     watch: Callable[[int, int], None] = lambda done, total: None,
@@ -33,24 +33,24 @@ def matched(
     Raises:
         ValueError: if a run kept no snapshots, or has none with a finite loss.
     """
-    found = in_order([executor.submit(losses, record, plan) for record in records], executor, watch)
+    traces = in_order([executor.submit(losses, record, plan) for record in records], executor, watch)
     levels: dict[int, float] = {}
-    for record, own in zip(records, found, strict=True):
-        levels[record.seed] = max(levels.get(record.seed, -math.inf), min(own.values()))
-    return {record.folder: _at(own, levels[record.seed]) for record, own in zip(records, found, strict=True)}
+    for record, trace in zip(records, traces, strict=True):
+        levels[record.seed] = max(levels.get(record.seed, -math.inf), min(trace.values()))
+    return {record.folder: _at(trace, levels[record.seed]) for record, trace in zip(records, traces, strict=True)}
 
 
-def losses(record: Record, plan: Plan) -> dict[int, float]:
+def losses(record: RunRecord, plan: Plan) -> dict[int, float]:
     """Training loss after each epoch that has a snapshot, in evaluation mode, on the samples that are measured."""
     from msam.sharpness import Landscape
     from msam_bench.runs import snapshots
 
     objective, data = batches(record, plan.samples, plan.seed)
-    landscape, found = Landscape(objective, data, seed=plan.seed), {}
+    landscape, by_epoch = Landscape(objective, data, seed=plan.seed), {}
     for epoch in snapshots.epochs(record.folder):
         objective.bare.load_state_dict(snapshots.load(record.folder, epoch))
-        found[epoch] = landscape.loss()
-    finite = {epoch: loss for epoch, loss in found.items() if math.isfinite(loss)}
+        by_epoch[epoch] = landscape.loss()
+    finite = {epoch: loss for epoch, loss in by_epoch.items() if math.isfinite(loss)}
     if not finite:
         raise ValueError(f"Expected snapshots of {record.folder}, found none with a finite loss; train with snapshots.")
     return finite

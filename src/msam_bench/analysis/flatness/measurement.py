@@ -1,6 +1,6 @@
 """How flat the minima of finished runs are: every measure of `msam.sharpness`, of everything and of each modality.
 
-    found = measured(record, Plan())           # kept in the run's folder, made once
+    measurements = measured(record, Plan())           # kept in the run's folder, made once
 
 A block is measured under the loss of all modalities; an encoder also under the loss of its modality alone. Accuracies
 of the same weights stand beside.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from msam import Objective
     from msam.sharpness import Landscape
     from msam_bench.data import Dataset
-    from msam_bench.runs.record import RunRecord as Record
+    from msam_bench.runs.record import RunRecord
 
 JOINT, ALONE = "all modalities", "alone"
 """Whose loss: that of all modalities together, or that of the block's own modality."""
@@ -56,7 +56,7 @@ class Measurement:
 # ---- one run --------------------------------------------------------------------------------------------------------
 
 
-def measured(record: Record, plan: Plan, epoch: int | None = None) -> list[Measurement]:
+def measured(record: RunRecord, plan: Plan, epoch: int | None = None) -> list[Measurement]:
     """All measurements of a finished run, from its folder if they are there; what is damaged there is measured again.
 
     Args:
@@ -65,26 +65,28 @@ def measured(record: Record, plan: Plan, epoch: int | None = None) -> list[Measu
         epoch: at the weights after this epoch, of which there is a snapshot; at the selected ones if None.
     """
     path = record.folder / ("flatness.json" if epoch is None else f"flatness-{epoch:06}.json")
-    asked = asdict(plan)
-    if kept := _kept(path, asked):
+    wanted = asdict(plan)
+    if kept := _kept(path, wanted):
         return kept
     from msam_bench.runs.restore import restored
 
     objective, dataset = restored(record, epoch)
-    found = [_measure(*site, name, plan) for site in _sites(objective, dataset, plan) for name in MEASURES]
-    found += _scores(objective, dataset)
-    write_whole(path, json.dumps({"plan": asked, "measurements": [_written(one) for one in found]}, indent=1) + "\n")
-    return found
+    measurements = [_measure(*site, name, plan) for site in _sites(objective, dataset, plan) for name in MEASURES]
+    measurements += _scores(objective, dataset)
+    write_whole(
+        path, json.dumps({"plan": wanted, "measurements": [_written(one) for one in measurements]}, indent=1) + "\n"
+    )
+    return measurements
 
 
 def measure_all(
-    records: Sequence[Record],
+    records: Sequence[RunRecord],
     plan: Plan,
     executor: Executor,
     watch: Callable[[int, int], None] = lambda done, total: None,
     epochs: Mapping[Path, int] | None = None,
 ) -> dict[Path, list[Measurement]]:
-    """Measurements of many runs, by folder; `watch` is told how many are done.
+    """Measurements of many runs, by folder.
 
     Args:
         records: finished runs.
@@ -95,11 +97,14 @@ def measure_all(
     """
     when = epochs or {}
     jobs = [executor.submit(measured, record, plan, when.get(record.folder)) for record in records]
-    return {record.folder: own for record, own in zip(records, in_order(jobs, executor, watch), strict=True)}
+    return {
+        record.folder: measurements
+        for record, measurements in zip(records, in_order(jobs, executor, watch), strict=True)
+    }
 
 
 def batches(
-    record: Record, samples: int, seed: int, epoch: int | None = None
+    record: RunRecord, samples: int, seed: int, epoch: int | None = None
 ) -> tuple[Objective, list[tuple[dict[str, Tensor], Tensor]]]:
     """The model of a run (see `restored`), and the part of its training split that is measured on, as one batch."""
     from msam_bench.runs.restore import restored
@@ -144,18 +149,20 @@ def _written(one: Measurement) -> dict[str, Any]:
     return asdict(one) | {name: number if math.isfinite(number) else None for name, number in numbers.items()}
 
 
-def _kept(path: Path, asked: dict[str, Any]) -> list[Measurement]:
+def _kept(path: Path, wanted: dict[str, Any]) -> list[Measurement]:
     """What was measured before by this plan; nothing if the file is of another, or damaged."""
     try:
         kept = json.loads(path.read_text())
-        return [_read(row) for row in kept["measurements"]] if kept["plan"] == asked else []
+        return [_read(row) for row in kept["measurements"]] if kept["plan"] == wanted else []
     except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return []
 
 
 def _read(row: dict[str, Any]) -> Measurement:
     numbers = {name: math.nan if row[name] is None else float(row[name]) for name in ("value", "error")}
-    found = Measurement(**{**row, **numbers})
-    if not all(isinstance(text, str) for text in (found.view, found.block, found.measure, found.note)):
+    measurement = Measurement(**{**row, **numbers})
+    if not all(
+        isinstance(text, str) for text in (measurement.view, measurement.block, measurement.measure, measurement.note)
+    ):
         raise TypeError(f"Expected words and numbers, found {row}.")
-    return found
+    return measurement

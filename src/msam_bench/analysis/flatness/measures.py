@@ -52,36 +52,36 @@ Found = tuple[float, float, str]
 def _ball(landscape: Landscape, rho: float, steps: int, adaptive: bool = False) -> Found:
     from msam.sharpness import ball_sharpness
 
-    found = ball_sharpness(landscape, rho, steps, adaptive=adaptive)
-    return found.value, found.error, "random direction, the gradient is zero" if found.stationary else ""
+    measured = ball_sharpness(landscape, rho, steps, adaptive=adaptive)
+    return measured.value, measured.error, "random direction, the gradient is zero" if measured.stationary else ""
 
 
 def _micro(landscape: Landscape, plan: Plan) -> Found:
     from msam.sharpness import m_sharpness
 
-    found = m_sharpness(landscape, plan.rho, plan.micro)
-    return found.value, found.error, ""
+    measured = m_sharpness(landscape, plan.rho, plan.micro)
+    return measured.value, measured.error, ""
 
 
 def _average(landscape: Landscape, sigma: float, pairs: int, adaptive: bool = False) -> Found:
     from msam.sharpness import average_sharpness
 
-    found = average_sharpness(landscape, sigma, pairs, adaptive=adaptive)
-    return found.value, found.error, ""
+    measured = average_sharpness(landscape, sigma, pairs, adaptive=adaptive)
+    return measured.value, measured.error, ""
 
 
 def _eigenvalue(landscape: Landscape, plan: Plan) -> Found:
     from msam.sharpness import top_eigenvalues
 
-    found = top_eigenvalues(landscape, steps=min(2 * plan.products, landscape.size))
-    return found.values[0], found.residuals[0], "" if found.converged else "not converged"
+    measured = top_eigenvalues(landscape, steps=min(2 * plan.products, landscape.size))
+    return measured.values[0], measured.residuals[0], "" if measured.converged else "not converged"
 
 
 def _trace(landscape: Landscape, plan: Plan) -> Found:
     from msam.sharpness import trace
 
-    found = trace(landscape, plan.products, estimator="hutch++")
-    return found.value, found.error, ""
+    measured = trace(landscape, plan.products, estimator="hutch++")
+    return measured.value, measured.error, ""
 
 
 MEASURES: dict[str, tuple[str, Callable[[Any, Plan], Found]]] = {

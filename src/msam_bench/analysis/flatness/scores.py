@@ -33,15 +33,15 @@ def scores(objective: Objective, dataset: Dataset) -> list[Found]:
     masks = torch.cat([torch.ones(1, len(names)), torch.eye(len(names))[: len(names) if len(names) > 1 else 0]]).bool()
     (train, _), *_ = _worths(objective, dataset, "train", masks[:1])
     (test, error), *alone = _worths(objective, dataset, "test", masks)
-    found: list[Found] = [(None, SCORE, test, error), (None, TAU, overfitting_gap(train, test), math.nan)]
-    return found + [(name, SCORE, *one) for name, one in zip(names, alone, strict=False)]
+    rows: list[Found] = [(None, SCORE, test, error), (None, TAU, overfitting_gap(train, test), math.nan)]
+    return rows + [(name, SCORE, *one) for name, one in zip(names, alone, strict=False)]
 
 
 def _worths(objective: Objective, dataset: Dataset, split: str, masks: Tensor) -> list[tuple[float, float]]:
     """Mean score of each coalition and its standard error."""
     part = dataset.splits[split]
-    worth, found = scoring(dataset).worth(part.target), []
+    worth, parts = scoring(dataset).worth(part.target), []
     for start in range(0, len(part), _CHUNK):
         inputs, target = part.take(slice(start, start + _CHUNK))
-        found.append(worth(objective.coalition_logits(inputs, masks, "zero-input"), target))
-    return [mean_and_error(row.tolist()) for row in torch.cat(found, 1)]
+        parts.append(worth(objective.coalition_logits(inputs, masks, "zero-input"), target))
+    return [mean_and_error(row.tolist()) for row in torch.cat(parts, 1)]

@@ -1,13 +1,11 @@
 """Loss surfaces of several runs on shared directions: the same plane, the same data, one scale.
 
-sheets = surfaces(records, Grid(points=25), executor)    # one a run
-sheets[0].losses[i][j]                                   # None where the loss is not finite
+drawn = surfaces(records, Grid(points=25), executor)       # one a run
+drawn[0].losses[i][j]                                      # None where the loss is not finite
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -15,17 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msam_bench.analysis.flatness.measurement import batches
+from msam_bench.files import csv_text
 from msam_bench.runs.executor import in_order
 
 if TYPE_CHECKING:
     from msam.sharpness import Landscape, Surface
-    from msam_bench.runs.record import RunRecord as Record
+    from msam_bench.runs.record import RunRecord
 
 Points = list[list[float | None]]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class LossSurface:
     """The loss of one run's model on a grid, or along a line, which is a grid with one place on its second axis.
 
     Args:
@@ -77,7 +76,7 @@ class Sheet:
         return len(self.axes[1]) == 1
 
 
-def chosen(records: Sequence[Record], seed: int | None = None, reference: str = "joint") -> list[Record]:
+def chosen(records: Sequence[RunRecord], seed: int | None = None, reference: str = "joint") -> list[RunRecord]:
     """One finished run of each method, all of one seed and of the same data; the reference first, where it is there.
 
     Args:
@@ -94,16 +93,17 @@ def chosen(records: Sequence[Record], seed: int | None = None, reference: str = 
     if not counts or (seed is not None and seed not in counts):
         raise ValueError(f"Expected a finished run{'' if seed is None else f' of seed {seed}'}, found none; train one.")
     wanted = min(counts, key=lambda it: (-counts[it], it)) if seed is None else seed
-    own = [record for record in records if record.seed == wanted]
-    kinds = {tuple(str(one.config[key]) for key in ("data", "fusion", "features", "hidden", "encoders")) for one in own}
+    alike = [record for record in records if record.seed == wanted]
+    keys = ("data", "fusion", "features", "hidden", "encoders")
+    kinds = {tuple(str(record.config[key]) for key in keys) for record in alike}
     if len(kinds) > 1:
         raise ValueError("These runs have different data or models, which share no directions; name runs of one kind.")
-    found: dict[str, Record] = {}
-    for record in own:
-        if (other := found.setdefault(record.label, record)) is not record:
+    by_label: dict[str, RunRecord] = {}
+    for record in alike:
+        if (other := by_label.setdefault(record.label, record)) is not record:
             both = f"{other.folder.name} and {record.folder.name}"
             raise ValueError(f"{record.label} has two runs of seed {wanted}, {both}; name the folders of one each.")
-    return sorted(found.values(), key=lambda record: record.label != reference)
+    return sorted(by_label.values(), key=lambda record: record.label != reference)
 
 
 @dataclass(frozen=True)
@@ -130,36 +130,36 @@ class Grid:
 
 
 def surfaces(
-    records: Sequence[Record],
+    records: Sequence[RunRecord],
     grid: Grid,
     executor: Executor,
     watch: Callable[[int, int], None] = lambda done, total: None,
     epochs: Mapping[Path, int] | None = None,
-) -> list[Sheet]:
+) -> list[LossSurface]:
     """The surfaces of several runs, in literally the same directions, scaled to the filters of the first run.
 
     Args:
         records: finished runs of one seed, see `chosen`.
         grid: what is drawn.
         executor: draws one run a job.
-        watch: told how many surfaces of all are done.
+        watch: called with (done, all surfaces).
         epochs: the weights after which epoch of each run, by folder; the selected ones if None.
     """
     sites = [(record, (epochs or {}).get(record.folder)) for record in records]
-    return in_order([executor.submit(sheet, *site, *sites[0], grid) for site in sites], executor, watch)
+    return in_order([executor.submit(surface_of, *site, *sites[0], grid) for site in sites], executor, watch)
 
 
-def sheet(record: Record, epoch: int | None, reference: Record, then: int | None, grid: Grid) -> Sheet:
+def surface_of(record: RunRecord, epoch: int | None, reference: RunRecord, then: int | None, grid: Grid) -> LossSurface:
     """The surface of one run after an epoch, in directions scaled to the filters of another."""
     from msam.sharpness import random_plane, surface
 
     plane = random_plane(landscape_of(reference, grid, then), grid.axes)
-    found = surface(landscape_of(record, grid, epoch), plane, points=grid.points, span=grid.span)
+    measured = surface(landscape_of(record, grid, epoch), plane, points=grid.points, span=grid.span)
     about = f"Directions: seed {grid.seed}, filter norms of {reference.label}; one unit is one length of every filter."
-    return written(found, record, about)
+    return as_values(measured, record, about)
 
 
-def landscape_of(record: Record, grid: Grid, epoch: int | None = None) -> Landscape:
+def landscape_of(record: RunRecord, grid: Grid, epoch: int | None = None) -> Landscape:
     """The loss around the weights of a run after an epoch, or around the selected ones."""
     from msam.sharpness import Landscape
 
@@ -167,26 +167,25 @@ def landscape_of(record: Record, grid: Grid, epoch: int | None = None) -> Landsc
     return Landscape(objective, data, block=grid.block, coalition=grid.coalition, seed=grid.seed)
 
 
-def written(
-    found: Surface, record: Record, about: str, paths: Mapping[str, Sequence[tuple[float, float]]] | None = None
-) -> Sheet:
+def as_values(
+    surface: Surface, record: RunRecord, about: str, paths: Mapping[str, Sequence[tuple[float, float]]] | None = None
+) -> LossSurface:
     """A surface as plain values."""
-    first, second = [*(axis.tolist() for axis in found.axes), [0.0]][:2]
-    rows = found.losses.reshape(len(first), len(second)).tolist()
+    first, second = [*(axis.tolist() for axis in surface.axes), [0.0]][:2]
+    rows = surface.losses.reshape(len(first), len(second)).tolist()
     losses = [[None if value != value else value for value in row] for row in rows]  # NaN is a hole
-    site = (found.site.block, found.site.coalition, found.site.samples)
-    where = (record.label, record.seed, (first, second), losses, found.loss, found.labels)
+    site = (surface.site.block, surface.site.coalition, surface.site.samples)
+    where = (record.label, record.seed, (first, second), losses, surface.loss, surface.labels)
     unit = "nats" if record.data["classes"] else "squared error"
-    return Sheet(*where, *site, unit, about, paths or {})
+    return LossSurface(*where, *site, unit, about, paths or {})
 
 
-def table(sheets: Sequence[Sheet]) -> str:
+def as_csv(surfaces: Sequence[LossSurface]) -> str:
     """Every point as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("method", "seed", "first", "second", "loss"))
-    for sheet in sheets:
-        for a, row in zip(sheet.axes[0], sheet.losses, strict=True):
-            for b, value in zip(sheet.axes[1], row, strict=True):
-                writer.writerow((sheet.label, sheet.seed, a, b, "" if value is None else value))
-    return text.getvalue()
+    rows = [
+        {"method": surface.label, "seed": surface.seed, "first": a, "second": b, "loss": value}
+        for surface in surfaces
+        for a, row in zip(surface.axes[0], surface.losses, strict=True)
+        for b, value in zip(surface.axes[1], row, strict=True)
+    ]
+    return csv_text(rows)

@@ -1,6 +1,6 @@
 """The paths that training took, in the plane that holds most of them: one surface, a line for each method.
 
-sheet = trajectories(records, Grid())      # records of one seed that kept snapshots
+drawn = trajectories(records, Grid())      # records of one seed that kept snapshots
 
 Methods of a seed start at the same weights, so that one plane shows where their ways part. Paths are projected: the
 loss of a method is not that of the surface below it, unless the plane holds all of its path.
@@ -12,25 +12,25 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from msam_bench.analysis.flatness.surfaces import Grid, Sheet, landscape_of, written
+from msam_bench.analysis.flatness.surfaces import Grid, LossSurface, as_values, landscape_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from msam_bench.runs.record import RunRecord as Record
+    from msam_bench.runs.record import RunRecord
 
 _MARGIN = 0.15
 
 
 def trajectories(
-    records: Sequence[Record], grid: Grid, watch: Callable[[int, int], None] = lambda done, total: None
-) -> Sheet:
+    records: Sequence[RunRecord], grid: Grid, watch: Callable[[int, int], None] = lambda done, total: None
+) -> LossSurface:
     """The loss of the first run's model in the plane through its last weights that is closest to all paths.
 
     Args:
         records: finished runs of one seed, each with at least three snapshots; see `chosen`.
         grid: what is drawn; its span and axes are those of the paths.
-        watch: told how many points of all are done.
+        watch: called with (done, all points).
 
     Raises:
         ValueError: if a run kept too few snapshots, or the paths span no plane.
@@ -48,7 +48,7 @@ def trajectories(
     plane = trajectory_plane(landscape, states)
     assert plane.path is not None
     assert plane.explained is not None
-    found = surface(landscape, plane, span=_around(plane.path), points=grid.points, progress=watch)
+    measured = surface(landscape, plane, span=_around(plane.path), points=grid.points, progress=watch)
     ends = [0, *accumulate(len(kept[index]) for index in order)]
     parts = [[(a, b) for a, b in plane.path[slice(*pair)].tolist()] for pair in pairwise(ends)]
     paths = {records[index].label: part for index, part in zip(order, parts, strict=True)}
@@ -56,7 +56,7 @@ def trajectories(
         f"The plane through the last weights of {records[0].label} that is closest to all paths holds "
         f"{sum(plane.explained):.0%} of their squared distances; units are distances of weights."
     )
-    return written(found, records[0], about, {record.label: paths[record.label] for record in records})
+    return as_values(measured, records[0], about, {record.label: paths[record.label] for record in records})
 
 
 def _around(path: Tensor) -> list[tuple[float, float]]:

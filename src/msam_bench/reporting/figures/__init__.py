@@ -2,7 +2,7 @@
 
 There is one function for each section of the page. Importing them is cheap: altair is imported when a figure is drawn.
 
-    methods = looks(["joint", "msam"], ink="joint")
+    methods = series_styles(["joint", "msam"], reference="joint")
     for figure in learning({"joint": runs, "msam": others}, methods):
         figure.title, figure.alt, figure.spec
 """
@@ -14,13 +14,13 @@ from msam_bench.reporting.figures.highlight import MOST, highlight_top
 from msam_bench.reporting.figures.lines import lines
 from msam_bench.reporting.figures.methods import cost, differences, seeds
 from msam_bench.reporting.figures.modalities import coalitions, shares
-from msam_bench.reporting.figures.palette import Look, looks
+from msam_bench.reporting.figures.palette import SeriesStyle, series_styles
 
 __all__ = [
     "MOST",
     "MOST_POINTS",
     "Figure",
-    "Look",
+    "SeriesStyle",
     "coalitions",
     "contributions",
     "cost",
@@ -32,6 +32,7 @@ __all__ = [
     "lines",
     "looks",
     "seeds",
+    "series_styles",
     "shares",
     "strengths",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from msam_bench.reporting.figures import Figure, looks
+from msam_bench.reporting.figures import Figure, series_styles
 from msam_bench.reporting.figures.drawing import TICKS, Axes, base_chart, colour, dash, finished, shape, span
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def curve(
         axes: titles, digits.
         log: "x", "y", "xy" or "".
         joined: whether neighbours are joined.
-        names: all that the page draws, so that a name looks the same in each figure; those of `series` if empty.
+        names: all that the page draws, so that a name has the same style in each figure; those of `series` if empty.
     """
     import altair as alt
 
-    drawn = [look for look in looks(names or series, ink=INK_FOR) if look.name in series]
+    drawn = [style for style in series_styles(names or series, reference=INK_FOR) if style.name in series]
     rows = _rows(series)
     x = alt.X("x:Q", title=axes.x).scale(_scale([row["x"] for row in rows], "x" in log, nice=False))
     y = alt.Y("y:Q", title=axes.y).scale(_scale([row[key] for row in rows for key in ("y", "lo", "hi")], "y" in log))
@@ -54,7 +54,7 @@ def curve(
     layers = [bars, points]
     if joined:
         layers.insert(0, base.mark_line(strokeWidth=2).encode(y, dash(drawn)))
-    return Figure(title, finished(rows, 300, *layers), _said(series, axes), *_numbers(series, axes), tuple(drawn))
+    return Figure(title, finished(rows, 300, *layers), _describe(series, axes), *_numbers(series, axes), tuple(drawn))
 
 
 def _ticks(rows: Sequence[Mapping[str, Any]], log: bool) -> dict[str, Any]:
@@ -88,15 +88,15 @@ def _rows(series: Mapping[str, Points]) -> list[dict[str, Any]]:
     ]
 
 
-def _said(series: Mapping[str, Points], axes: Axes) -> str:
+def _describe(series: Mapping[str, Points], axes: Axes) -> str:
     """The highest point of each series, in words."""
     tops = {name: max(points, key=lambda point: point[1]) for name, points in series.items() if points}
-    said = [f"{name} {top[1]:.{axes.digits}f} at {top[0]:g}" for name, top in tops.items()]
-    return f"Highest {axes.y}: {', '.join(said)}."
+    texts = [f"{name} {top[1]:.{axes.digits}f} at {top[0]:g}" for name, top in tops.items()]
+    return f"Highest {axes.y}: {', '.join(texts)}."
 
 
 def _numbers(series: Mapping[str, Points], axes: Axes) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     places = sorted({point[0] for points in series.values() for point in points})
-    found = {name: {p[0]: f"{p[1]:.{axes.digits}f}" for p in points} for name, points in series.items()}
-    rows = tuple((name, *(found[name].get(place, "–") for place in places)) for name in series)
+    numbers = {name: {p[0]: f"{p[1]:.{axes.digits}f}" for p in points} for name, points in series.items()}
+    rows = tuple((name, *(numbers[name].get(place, "–") for place in places)) for name in series)
     return (axes.x, *(f"{place:g}" for place in places)), rows

@@ -1,4 +1,4 @@
-"""What runs report at each epoch, as a mean and a band over seeds, thinned to what a page can hold.
+"""Metrics over epochs as a mean and a band over seeds, thinned to a number of points that a page can hold.
 
 curves(groups, "tau")["msam"].points[-1]                       # (epoch, mean, low, high)
 by_modality(groups, "contribution", modalities)["msam"]["audio"]
@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from msam_bench.reporting.figures.palette import Look
-from msam_bench.reporting.run_summary import Groups, Record
+from msam_bench.analysis.run_summary import Groups, RunSummary
+from msam_bench.reporting.figures.palette import SeriesStyle
 
 MOST_POINTS = 4_000  # in one section of the page, epochs are thinned out above
 
@@ -23,17 +23,19 @@ class Series:
 
 def curves(groups: Groups, key: str, scale: float = 1.0) -> dict[str, Series]:
     """Gives, for each method that reports `key`, its mean and standard deviation over seeds at each epoch."""
-    found = {name: _curve(runs, key, scale) for name, runs in groups.items()}
-    return {name: series for name, series in found.items() if series.points}
+    by_method = {name: _curve(runs, key, scale) for name, runs in groups.items()}
+    return {name: series for name, series in by_method.items() if series.points}
 
 
-def by_modality(groups: Groups, key: str, modalities: Sequence[Look]) -> dict[str, dict[str, Series]]:
+def by_modality(groups: Groups, key: str, modalities: Sequence[SeriesStyle]) -> dict[str, dict[str, Series]]:
     """Gives method -> modality -> its curve, for the methods that have any."""
-    found = {
-        name: {look.name: series for look in modalities if (series := _curve(runs, f"{key}/{look.name}", 1.0)).points}
+    by_method = {
+        name: {
+            style.name: series for style in modalities if (series := _curve(runs, f"{key}/{style.name}", 1.0)).points
+        }
         for name, runs in groups.items()
     }
-    shown = {name: series for name, series in found.items() if series}
+    shown = {name: series for name, series in by_method.items() if series}
     return dict(zip(shown, thinned([*shown.values()]), strict=True))
 
 
@@ -46,13 +48,13 @@ def thinned(panels: Sequence[Mapping[str, Series]]) -> list[dict[str, Series]]:
     ]
 
 
-def _curve(runs: Sequence[Record], key: str, scale: float) -> Series:
+def _curve(runs: Sequence[RunSummary], key: str, scale: float) -> Series:
     values: dict[float, list[float]] = {}
     for run in runs:
         for row in run.metrics:
             if (value := row.get(key)) is not None and math.isfinite(value):
                 values.setdefault(row["epoch"], []).append(scale * value)
-    return Series([(epoch, *_band(found)) for epoch, found in sorted(values.items())])
+    return Series([(epoch, *_band(seen)) for epoch, seen in sorted(values.items())])
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""What every figure is drawn with: its parts, its axes, its colours, and its finished specification.
+"""Parts of Vega-Lite figures: base chart, axes, channels, and the finished specification.
 
 Text and axes are drawn in `currentColor`, so that the page decides between light, dark and print.
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msam_bench.reporting.figures.palette import INK, Look
+from msam_bench.reporting.figures.palette import INK, SeriesStyle
 
 if TYPE_CHECKING:
     import altair as alt
@@ -40,17 +40,20 @@ _CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: what it is called, its specification, what it shows in words, and its numbers as a table."""
+    """A figure: its title, its specification or its SVG, what it shows in words, and its numbers as a table."""
 
     title: str
     spec: dict[str, Any]
     alt: str
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
-    drawn: tuple[Look, ...] = ()  # what a legend must explain
+    drawn: tuple[SeriesStyle, ...] = ()  # what a legend must explain
     bold: tuple[str, ...] = ()  # the names that stand out
     range: tuple[str, str] | None = None  # both ends of the colour scale
     narrowest: int = 0  # pixels below which it cannot be read
+    name: str = ""  # of its files, if not that of its section and place
+    svg: str = ""  # drawn already, where there is no specification
+    grid: dict[str, Any] | None = None  # the numbers under the pointer, and where they lie in the SVG
 
 
 @dataclass(frozen=True)
@@ -72,29 +75,29 @@ def base_chart() -> "alt.Chart":
     return alt.Chart(alt.NamedData("rows"))
 
 
-def colour(drawn: Sequence[Look]) -> "alt.Color":
+def colour(drawn: Sequence[SeriesStyle]) -> "alt.Color":
     """Gives the channel that draws each name in its colour."""
     import altair as alt
 
-    return alt.Color("g:N", legend=None).scale(**_scale(drawn, lambda look: look.colour))
+    return alt.Color("g:N", legend=None).scale(**_scale(drawn, lambda style: style.colour))
 
 
-def dash(drawn: Sequence[Look]) -> "alt.StrokeDash":
+def dash(drawn: Sequence[SeriesStyle]) -> "alt.StrokeDash":
     """Gives the channel that draws each name with its dash pattern."""
     import altair as alt
 
-    return alt.StrokeDash("g:N", legend=None).scale(**_scale(drawn, lambda look: [*look.dash]))
+    return alt.StrokeDash("g:N", legend=None).scale(**_scale(drawn, lambda style: [*style.dash]))
 
 
-def shape(drawn: Sequence[Look]) -> "alt.Shape":
+def shape(drawn: Sequence[SeriesStyle]) -> "alt.Shape":
     """Gives the channel that draws each name with its marker."""
     import altair as alt
 
-    return alt.Shape("g:N", legend=None).scale(**_scale(drawn, lambda look: look.shape))
+    return alt.Shape("g:N", legend=None).scale(**_scale(drawn, lambda style: style.shape))
 
 
-def _scale(drawn: Sequence[Look], of: Callable[[Look], Any]) -> dict[str, Any]:
-    return {"domain": [look.name for look in drawn], "range": [of(look) for look in drawn]}
+def _scale(drawn: Sequence[SeriesStyle], of: Callable[[SeriesStyle], Any]) -> dict[str, Any]:
+    return {"domain": [style.name for style in drawn], "range": [of(style) for style in drawn]}
 
 
 def finished(rows: Sequence[Mapping[str, Any]], height: int, *layers: "alt.Chart") -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""The sections about training: what methods do from epoch to epoch.
+"""Figures of training over epochs: scores, gap, perturbation, contributions and dominance.
 
-for figure in learning({"joint": runs, "msam": others}, looks(["joint", "msam"])):
+for figure in learning({"joint": runs, "msam": others}, series_styles(["joint", "msam"])):
     figure.title, figure.alt, figure.spec
 """
 
 from collections.abc import Sequence
 
+from msam_bench.analysis.run_summary import Groups, score_of
 from msam_bench.reporting.figures.curves import Series, by_modality, curves, thinned
 from msam_bench.reporting.figures.drawing import Axes, Figure, span
 from msam_bench.reporting.figures.heatmap import heat
 from msam_bench.reporting.figures.highlight import highlight_top
 from msam_bench.reporting.figures.lines import lines
-from msam_bench.reporting.figures.palette import Look
-from msam_bench.reporting.run_summary import Groups, score_of
+from msam_bench.reporting.figures.palette import SeriesStyle
 
 
-def learning(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+def learning(groups: Groups, methods: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws training and validation score over epochs, and the second half of the latter enlarged."""
     score = score_of(groups)
     train, valid = thinned([curves(groups, f"{part}_accuracy", 100) for part in ("train", "valid")])
@@ -28,35 +28,35 @@ def learning(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     return highlight_top(lines(title, series, methods, axes) for title, series, axes in titled)
 
 
-def gap(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+def gap(groups: Groups, methods: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws tau, the relative gap between training and validation score, over epochs."""
     (series,) = thinned([curves(groups, "tau")])
     axes = Axes("Epoch", "tau = |train - valid| / valid (ratio)", digits=3)
     return [lines("Overfitting gap tau", series, methods, axes)] if series else []
 
 
-def strengths(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+def strengths(groups: Groups, methods: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws what a method reports of its perturbation: the weight of the perturbed gradient and the sharpness."""
     panels = (
         ("share", "Weight of the perturbed gradient", "Share (0 to 1)"),
         ("sharpness", "Sharpness seen in training", "Loss increase (nats)"),
     )
-    found = thinned([curves(groups, key) for key, *_ in panels])
+    thin = thinned([curves(groups, key) for key, *_ in panels])
     titled = [
-        (title, series, Axes("Epoch", unit, digits=3)) for (_, title, unit), series in zip(panels, found, strict=True)
+        (title, series, Axes("Epoch", unit, digits=3)) for (_, title, unit), series in zip(panels, thin, strict=True)
     ]
     return highlight_top(lines(title, series, methods, axes) for title, series, axes in titled if series)
 
 
-def contributions(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
+def contributions(groups: Groups, modalities: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws, for each method that reports them, the Shapley value of every modality over epochs."""
-    found = by_modality(groups, "contribution", modalities)
-    ends = [v for series in found.values() for s in series.values() for p in s.points for v in p[2:]]
+    by_method = by_modality(groups, "contribution", modalities)
+    ends = [v for series in by_method.values() for s in series.values() for p in s.points for v in p[2:]]
     axes = Axes("Epoch", "Shapley value (epoch mean)", span(ends), 3)  # one range for all panels
-    return highlight_top(lines(name, series, modalities, axes) for name, series in found.items())
+    return highlight_top(lines(name, series, modalities, axes) for name, series in by_method.items())
 
 
-def dominance(groups: Groups, modalities: Sequence[Look]) -> list[Figure]:
+def dominance(groups: Groups, modalities: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws, for each method that names one, how often each modality was the dominant one over epochs."""
     figures = []
     for name, series in by_modality(groups, "dominant", modalities).items():

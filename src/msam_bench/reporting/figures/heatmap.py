@@ -43,8 +43,8 @@ def heat(
     layers: list[alt.Chart] = [base.mark_rect().encode(colour, tooltip=tips)]
     if not below:
         layers.append(_numbers(base, len(columns), low + 0.6 * (high - low), axes.digits))
-    found = {(r, c): f"{v:.{axes.digits}f}" for r, c, v in cells}
-    numbers = tuple((r, *(found.get((r, c), "–") for c in columns)) for r in rows)
+    texts = {(r, c): f"{v:.{axes.digits}f}" for r, c, v in cells}
+    numbers = tuple((r, *(texts.get((r, c), "–") for c in columns)) for r in rows)
     ends = (f"{low:.{axes.digits}f}{axes.unit}", f"{high:.{axes.digits}f}{axes.unit}")
     beyond = 8 + 4 * len(columns[-1]) if slanted else 5  # what the last title needs at the right
     spec = finished(data, 20 * len(rows), *layers) | {"padding": {"left": 5, "top": 5, "bottom": 5, "right": beyond}}

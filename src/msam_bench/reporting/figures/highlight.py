@@ -1,4 +1,4 @@
-"""Which names stand out where there are more than eyes can follow: the foremost in colour, the others in grey.
+"""The names that stand out of many: those of the lowest ranks are coloured, the others grey.
 
     training, validation = highlight_top([lines("Training", ...), lines("Validation", ...)])
     training.bold  # ("joint", "sam", "msam"), the same in both
@@ -18,9 +18,9 @@ BOLD = "indexof(bold, datum.g) >= 0"
 
 
 def highlight_top(figures: Iterable[Figure]) -> list[Figure]:
-    """Lets the same names stand out in all figures of a section: those of the lowest ranks that any of them draws."""
-    own = list(figures)
-    looks = {look.name: look for figure in own for look in figure.drawn}
-    bold = tuple(look.name for look in sorted(looks.values(), key=lambda look: look.rank)[:MOST])
+    """Highlights the same names in all figures of a section: those of the lowest ranks that any figure draws."""
+    panels = list(figures)
+    styles = {style.name: style for figure in panels for style in figure.drawn}
+    bold = tuple(style.name for style in sorted(styles.values(), key=lambda style: style.rank)[:MOST])
     parameter = {"params": [{"name": "bold", "value": [*bold]}]}
-    return [replace(figure, bold=bold, spec=figure.spec | parameter) for figure in own]
+    return [replace(figure, bold=bold, spec=figure.spec | parameter) for figure in panels]

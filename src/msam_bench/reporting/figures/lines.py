@@ -9,14 +9,14 @@ from typing import Any
 from msam_bench.reporting.figures.curves import Series
 from msam_bench.reporting.figures.drawing import TICKS, Axes, Figure, base_chart, colour, dash, finished, span
 from msam_bench.reporting.figures.highlight import BOLD, MOST, highlight_top
-from msam_bench.reporting.figures.palette import INK, Look
+from msam_bench.reporting.figures.palette import INK, SeriesStyle
 
 
-def lines(title: str, series: Mapping[str, Series], drawn: Sequence[Look], axes: Axes) -> Figure:
-    """Draws lines over epochs: few with bands of one standard deviation, of many the foremost in colour."""
+def lines(title: str, series: Mapping[str, Series], drawn: Sequence[SeriesStyle], axes: Axes) -> Figure:
+    """Draws lines over epochs: few with bands of one standard deviation, of many the first in rank in colour."""
     import altair as alt
 
-    drawn = [look for look in drawn if look.name in series]
+    drawn = [style for style in drawn if style.name in series]
     banded = len(drawn) <= MOST
     rows = _rows(series, banded)
     epochs, ends = [row["x"] for row in rows], [row[key] for row in rows for key in ("y", "lo", "hi") if key in row]
@@ -35,7 +35,7 @@ def lines(title: str, series: Mapping[str, Series], drawn: Sequence[Look], axes:
     layers: list[alt.Chart] = [grey.encode(y, alt.Detail("g:N"), tooltip=tips), line]
     if banded:
         layers.insert(1, base.mark_area(opacity=0.11).encode(low, alt.Y2("hi:Q")))
-    last = [f"{look.name} {series[look.name].points[-1][1]:.{axes.digits}f}" for look in drawn]
+    last = [f"{style.name} {series[style.name].points[-1][1]:.{axes.digits}f}" for style in drawn]
     text = f"{axes.y} at the last epoch: {', '.join(last)}."
     spec = finished(rows, 260, *layers)
     return highlight_top([Figure(title, spec, text, *_milestones(series, axes.digits), tuple(drawn))])[0]

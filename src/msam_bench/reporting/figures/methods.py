@@ -1,6 +1,6 @@
-"""The sections that hold methods against each other: differences, seed by seed, and what the score cost.
+"""Figures that compare methods: differences to a reference, scores of every seed, score against cost.
 
-differences({"msam": comparison}, "joint", looks(["joint", "msam"]))
+differences({"msam": comparison}, "joint", series_styles(["joint", "msam"]))
 seeds(groups, methods), cost(groups, methods)
 """
 
@@ -8,58 +8,31 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msam_bench.analysis.run_summary import Groups, RunSummary, average, score_of
 from msam_bench.analysis.statistics import Comparison
 from msam_bench.reporting.figures.curves import spread
 from msam_bench.reporting.figures.drawing import TICKS, Figure, base_chart, colour, finished, shape, span
 from msam_bench.reporting.figures.highlight import BOLD, highlight_top
-from msam_bench.reporting.figures.palette import INK, Look
-from msam_bench.reporting.run_summary import Groups, Record, average, score_of
-
-_IN_LINES: dict[str, Any] = {
-    "labelExpr": "split(replace(datum.label, ' (', ':('), ':')",
-    "labelLimit": 200,
-    "labelLineHeight": 13,
-}
-"""A condition's name in lines: the method, and under it each of its settings, which alone may tell it from the next."""
+from msam_bench.reporting.figures.intervals import interval, intervals
+from msam_bench.reporting.figures.palette import INK, SeriesStyle
 
 
-def differences(comparisons: Mapping[str, Comparison], reference: str, methods: Sequence[Look]) -> list[Figure]:
+def differences(comparisons: Mapping[str, Comparison], reference: str, methods: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws the mean paired difference of each method to the reference, with its 95 % interval and a line at zero."""
-    import altair as alt
-
-    rows = [
-        {
-            "g": name,
-            "y": 100 * c.difference,
-            "lo": 100 * _or(c.low, c.difference),
-            "hi": 100 * _or(c.high, c.difference),
-        }
-        for name, c in comparisons.items()
-    ]
+    rows = [interval(name, name, comparison, lambda value: 100 * value) for name, comparison in comparisons.items()]
     if not rows:
         return []
-    names = [*comparisons]
-    base = base_chart().encode(alt.Y("g:N", sort=names, title=None).axis(grid=True, **_IN_LINES), colour(methods))
-    x = alt.X("y:Q", title="Difference (points)").scale(padding=12).axis(tickCount=alt.ExprRef(TICKS))
-    zero = base_chart().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 3]).encode(x=alt.datum(0))
-    bars = base.mark_rule(strokeWidth=2).encode(alt.X("lo:Q"), alt.X2("hi:Q"))
-    tips = [("g:N", "method"), ("y:Q", "difference"), ("lo:Q", "low"), ("hi:Q", "high")]
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x,
-        shape(methods),
-        tooltip=[alt.Tooltip(name, title=title, format="+.2f"[: 4 * (name != "g:N")]) for name, title in tips],
-    )
-    said = [f"{r['g']} {r['y']:+.2f} [{r['lo']:+.2f}, {r['hi']:+.2f}]" for r in rows]
-    chart = finished(rows, 34 * len(rows) + 20, zero, bars, points)
-    return [Figure(f"Difference to {reference}", chart, f"Points, with 95 % intervals: {'; '.join(said)}.")]
+    texts = [f"{r['g']} {r['y']:+.2f} [{r['lo']:+.2f}, {r['hi']:+.2f}]" for r in rows]
+    alt = f"Points, with 95 % intervals: {'; '.join(texts)}."
+    return [intervals(f"Difference to {reference}", rows, methods, "Difference (points)", alt)]
 
 
-def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+def seeds(groups: Groups, methods: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws the test score of every run, one line joining the methods of a seed."""
     import altair as alt
 
     score = score_of(groups)
-    names = [look.name for look in methods]
+    names = [style.name for style in methods]
     rows = [
         {"g": name, "k": place, "s": run.seed, "y": round(100 * run.summary["test_accuracy"], 3)}
         for place, name in enumerate(names)
@@ -76,24 +49,24 @@ def seeds(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     tips = [alt.Tooltip("g:N", title="method"), alt.Tooltip("s:N", title="seed"), alt.Tooltip("y:Q", title=score)]
     points = base.mark_point(filled=True, size=55, opacity=0.9).encode(colour(methods), shape(methods), tooltip=tips)
     numbers = sorted({run.seed for runs in groups.values() for run in runs})
-    found = {name: {run.seed: f"{100 * run.summary['test_accuracy']:.2f}" for run in groups[name]} for name in names}
+    scores = {name: {run.seed: f"{100 * run.summary['test_accuracy']:.2f}" for run in groups[name]} for name in names}
     return [
         Figure(
             f"Test {score} of each seed",
             finished(rows, (44 if len(names) < 12 else 30) * len(names) + 20, lines, points),
             f"One point a run, a thin line joins the runs of a seed. {len(rows)} runs, {len(numbers)} seeds.",
             ("seed", *names),
-            tuple((str(seed), *(found[name].get(seed, "–") for name in names)) for seed in numbers),
+            tuple((str(seed), *(scores[name].get(seed, "–") for name in names)) for seed in numbers),
         )
     ]
 
 
-def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
+def cost(groups: Groups, methods: Sequence[SeriesStyle]) -> list[Figure]:
     """Draws the mean test score, with its standard deviation, against the gradient evaluations it took."""
     import altair as alt
 
     score = score_of(groups)
-    rows = [row for look in methods if (row := _cost(look.name, groups[look.name]))]
+    rows = [row for style in methods if (row := _cost(style.name, groups[style.name]))]
     if not rows:
         return []
     _dodge(rows)
@@ -122,7 +95,7 @@ def cost(groups: Groups, methods: Sequence[Look]) -> list[Figure]:
     return highlight_top([figure])
 
 
-def _cost(name: str, runs: Sequence[Record]) -> dict[str, Any] | None:
+def _cost(name: str, runs: Sequence[RunSummary]) -> dict[str, Any] | None:
     gradients = average(run.summary.get("gradients") for run in runs)
     if gradients is None:
         return None
@@ -138,7 +111,3 @@ def _dodge(rows: Sequence[dict[str, Any]]) -> None:
         together = [*heap]
         for place, row in enumerate(together):
             row["d"] = min(12, 60 / len(together)) * (place - (len(together) - 1) / 2)
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value

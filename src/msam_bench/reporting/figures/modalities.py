@@ -1,4 +1,4 @@
-"""The sections about modalities at the selected epoch: what each is worth, alone and together.
+"""Figures of modalities at the selected epoch: Shapley shares, and the score of every coalition.
 
 shares(groups, ["audio", "image"])      # Shapley shares, methods by modalities
 coalitions(groups, ["audio", "image"])  # test score, a panel for each size of a coalition
@@ -6,9 +6,9 @@ coalitions(groups, ["audio", "image"])  # test score, a panel for each size of a
 
 from collections.abc import Sequence
 
+from msam_bench.analysis.run_summary import Groups, average, score_of
 from msam_bench.reporting.figures.drawing import Axes, Figure
 from msam_bench.reporting.figures.heatmap import heat, value_range
-from msam_bench.reporting.run_summary import Groups, average, score_of
 
 
 def shares(groups: Groups, modalities: Sequence[str]) -> list[Figure]:
@@ -55,7 +55,9 @@ def _coalitions_of(
     named = [(_short(coalition, modalities), method, value) for coalition, method, value in cells]
     rows, axes = [*dict.fromkeys(cell[0] for cell in named)], Axes("", "", domain, unit=" %")
     if turned:
-        return heat(title, [(method, own, value) for own, method, value in named], methods, rows, axes, text)
+        return heat(
+            title, [(method, coalition, value) for coalition, method, value in named], methods, rows, axes, text
+        )
     return heat(title, named, rows, methods, axes, text)
 
 

@@ -43,8 +43,8 @@ class Decaying(Remembering, Method):
             squared = sum((g.double().square().sum() for g in step.gradients()), torch.zeros((), dtype=torch.float64))
             weight: float | Tensor = 0.0 if self.weight == "share" else float(self.weight)
             if self.weight == "share":
-                found = self.attribution(objective, inputs, target, step.first.features)
-                weight = found.shares[found.index]
+                contributions = self.attribution(objective, inputs, target, step.first.features)
+                weight = contributions.shares[contributions.index]
             rho = self.rho / sqrt(self._batches)
             step.second_pass(lambda _, gradients: sam_perturbation(gradients, rho), weight)
         return step.first.outcome(squared_gradient=squared)

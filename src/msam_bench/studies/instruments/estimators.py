@@ -14,7 +14,7 @@ from msam.types import Inputs, Note
 
 
 class Estimators(Method):
-    """Joint training that asks what cheaper Shapley values cost in accuracy, on every `each`-th batch.
+    """Joint training that measures the error of cheaper Shapley values on every `each`-th batch.
 
     The reference is exact up to `most` modalities, 64 antithetic pairs above. Estimates are 1, 2 and 4 antithetic
     pairs, and the reference's own values of 5 and 20 batches ago. Notes: `wrong/NAME` is whether the estimate's
@@ -54,8 +54,8 @@ class Estimators(Method):
         largest = exact(count) if count <= self.most else antithetic(_orders(self.REFERENCE, count, draw))
         truth, notes = self._valued(objective, inputs, target, live, largest, "reference")
         for name, design in designs.items():
-            found, own = self._valued(objective, inputs, target, live, design, name)
-            notes |= own | _apart(name, found, truth)
+            estimate, costs = self._valued(objective, inputs, target, live, design, name)
+            notes |= costs | _apart(name, estimate, truth)
         for age in self.AGES:
             if len(self._past) >= age:
                 notes |= _apart(f"{age}-batches-old", self._past[-age], truth)
@@ -93,10 +93,10 @@ def _orders(pairs: int, count: int, draw: torch.Generator) -> list[list[int]]:
     return [torch.randperm(count, generator=draw).tolist() for _ in range(pairs)]
 
 
-def _apart(name: str, found: Tensor, truth: Tensor) -> dict[str, Note]:
+def _apart(name: str, estimate: Tensor, truth: Tensor) -> dict[str, Note]:
     return {
-        f"wrong/{name}": float(_leads(found) != _leads(truth)),
-        f"error/{name}": float((found[0] - truth[0]).abs().max()),
+        f"wrong/{name}": float(_leads(estimate) != _leads(truth)),
+        f"error/{name}": float((estimate[0] - truth[0]).abs().max()),
     }
 
 

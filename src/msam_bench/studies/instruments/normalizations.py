@@ -14,7 +14,7 @@ from msam_bench.studies.controls import gradient_norms, shares
 
 
 class Normalizations(Method):
-    """Joint training that asks how well each normalisation of the Shapley values predicts the gradient's shares.
+    """Joint training that measures how well each normalisation of the Shapley values predicts the gradient's shares.
 
     The truth of a batch is `t_m = |g_m| / sum_k |g_k|`, g_m the loss's gradient in modality m's encoder. Notes:
     `error/NAME` is the total variation distance `sum_m |v_m - t_m| / 2` of the shares that NAME gives (`uniform` is
@@ -34,15 +34,19 @@ class Normalizations(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the plain gradient, and compares."""
         live = objective.forward(inputs, target)
-        found = objective.compute_gradients(live.loss, objective.parameters())
+        gradients = objective.compute_gradients(live.loss, objective.parameters())
         names = objective.modalities(inputs)
-        norms = gradient_norms({name: [found[w] for w in objective.parameters(name) if w in found] for name in names})
+        norms = gradient_norms(
+            {name: [gradients[w] for w in objective.parameters(name) if w in gradients] for name in names}
+        )
         contributions = self.attribution(objective, inputs, target, live.features)
-        objective.add_gradients(found)
+        objective.add_gradients(gradients)
         truth = shares(norms)
         values = contributions.shapley.double()
         predicted = {name: normalize(values) for name, normalize in NORMALIZATIONS.items()}
         predicted["uniform"] = torch.full_like(values, 1 / len(values))
         agrees = (truth.argmax() == contributions.index).double()
-        errors: dict[str, Note] = {f"error/{name}": (own - truth).abs().sum() / 2 for name, own in predicted.items()}
+        errors: dict[str, Note] = {
+            f"error/{name}": (shares_of - truth).abs().sum() / 2 for name, shares_of in predicted.items()
+        }
         return live.outcome(**errors, agrees=agrees, chance=1 / len(values), contributions=contributions)

@@ -1,7 +1,7 @@
 """What a training step costs: several steps timed in turn in one process, and the memory that each needs.
 
     steps = {name: training_step(method, model, optimizer, batch) for name, method in methods.items()}
-    costs = measure(steps, rounds=15)                 # name -> Cost, in units of the first step
+    costs = measure(steps, rounds=15)                 # name -> StepCost, in units of the first step
 
 Seconds are those of this process on all its threads, so that what else runs on the machine counts as little as can be.
 Each round makes every step once, in an order of its own; a ratio is taken within a round, and its median over the
@@ -31,7 +31,7 @@ Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """What one training step takes.
 
     Args:
@@ -70,7 +70,7 @@ def training_step(
     return step
 
 
-def measure(steps: Mapping[str, Step], rounds: int = 15, *, memory: bool = True) -> dict[str, Cost]:
+def measure(steps: Mapping[str, Step], rounds: int = 15, *, memory: bool = True) -> dict[str, StepCost]:
     """Costs of steps, in units of the first of them.
 
     Args:
@@ -110,14 +110,14 @@ def peak(step: Step) -> int:
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         step()
-    found: list[Any] = record.profiler.kineto_results.events() if record.profiler is not None else []
-    changes = sorted((event for event in found if event.name() == "[memory]"), key=lambda event: event.start_ns())
+    events: list[Any] = record.profiler.kineto_results.events() if record.profiler is not None else []
+    changes = sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns())
     held: Iterable[int] = accumulate((event.nbytes() for event in changes), initial=0)
     return max(held)
 
 
-def _cost(pairs: Iterable[tuple[float, float]], reference: Iterable[float], memory: int) -> Cost:
+def _cost(pairs: Iterable[tuple[float, float]], reference: Iterable[float], memory: int) -> StepCost:
     seconds, wall = zip(*pairs, strict=True)
-    ratios = [own / other for own, other in zip(seconds, reference, strict=True)]
+    ratios = [taken / other for taken, other in zip(seconds, reference, strict=True)]
     low, middle, high = quantiles(ratios, n=4, method="inclusive")
-    return Cost(median(seconds), median(wall), middle, low, high, memory)
+    return StepCost(median(seconds), median(wall), middle, low, high, memory)

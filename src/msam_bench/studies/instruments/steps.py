@@ -20,7 +20,7 @@ from msam.types import Contributions, Features, Inputs
 from msam_bench.config.resolve import resolve
 from msam_bench.data import Dataset, source
 from msam_bench.runs.restore import model_of
-from msam_bench.studies.instruments.step_costs import Cost, measure, training_step
+from msam_bench.studies.instruments.step_costs import StepCost, measure, training_step
 from msam_bench.training.metrics import scoring
 
 PLAIN, AGAIN, SAM_, BARE, VALUED = "joint", "joint again", "sam", "msam without values", "msam"
@@ -28,7 +28,7 @@ PLAIN, AGAIN, SAM_, BARE, VALUED = "joint", "joint again", "sam", "msam without 
 
 
 class Unvalued(Shapley):
-    """Equal contributions that look at no coalition: what M-SAM costs without Shapley values."""
+    """Equal contributions without valuing a coalition: the cost of M-SAM without Shapley values."""
 
     def forward(
         self, objective: Objective, inputs: Inputs, target: torch.Tensor, features: Features | None = None
@@ -65,7 +65,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """A setting and what was found there.
+    """A setting and the costs of its steps.
 
     Args:
         setting: what was measured on.
@@ -77,7 +77,7 @@ class Measured:
     setting: Setting
     epoch: float
     weights: int
-    costs: Mapping[str, Cost]
+    costs: Mapping[str, StepCost]
 
     @property
     def added(self) -> float:
@@ -111,8 +111,8 @@ def measured(data: str, setting: Setting, rounds: int) -> Measured:
 
 def repeated(dataset: Dataset, count: int) -> Dataset:
     """A data set with so many modalities: its own, over and over."""
-    own = dataset.modalities
-    chosen = {f"{own[i % len(own)]}-{i // len(own) + 1}": own[i % len(own)] for i in range(count)}
+    names = dataset.modalities
+    chosen = {f"{names[i % len(names)]}-{i // len(names) + 1}": names[i % len(names)] for i in range(count)}
     splits = {
         part: replace(
             split,

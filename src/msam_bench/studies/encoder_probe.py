@@ -1,4 +1,4 @@
-"""What a diagnosis looks at in a finished run beyond its summary: contributions in training, and probes of encoders."""
+"""Probes of a finished run: contributions in training, and a ridge regression on each frozen encoder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _SAMPLES = 1024
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen.
+class EncoderProbe:
+    """Contributions and probe scores of one run.
 
     Args:
         contributions: modality -> Shapley value of the training score.
@@ -37,23 +37,23 @@ class Look:
     probes: dict[str, float]
 
 
-def inspect_run(record: Any) -> Look:
-    """Looks at the selected model of a run; at its own modality alone where it was trained on one."""
+def inspect_run(record: Any) -> EncoderProbe:
+    """Probes the selected model of a run; of its one modality alone where it was trained on one."""
     objective, dataset = restored(record)
-    own = record.config["method"]["params"].get("modality")
-    names = dataset.modalities if own is None else (own,)
+    modality = record.config["method"]["params"].get("modality")
+    names = dataset.modalities if modality is None else (modality,)
     seen = {name: _encoded(objective, split, names) for name, split in dataset.splits.items()}
     target = {name: split.target for name, split in dataset.splits.items()}
     probes = {
-        name: probe({split: found[name] for split, found in seen.items()}, target, len(dataset.classes))
+        name: probe({split: features[name] for split, features in seen.items()}, target, len(dataset.classes))
         for name in names
     }
-    if own is not None:
-        return Look({}, probes)
+    if modality is not None:
+        return EncoderProbe({}, probes)
     score = scoring(dataset)
     backward = Joint().on(objective.model, score.criterion)
     evaluator = Evaluator(backward, score, {"train": SplitSet(dataset.splits["train"])}, dataset.modalities)
-    return Look(evaluator.contributions("train"), probes)
+    return EncoderProbe(evaluator.contributions("train"), probes)
 
 
 def _encoded(objective: Objective, split: Split, names: tuple[str, ...]) -> dict[str, Tensor]:

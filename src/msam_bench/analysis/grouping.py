@@ -11,55 +11,57 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from msam_bench.analysis.statistics import words
-from msam_bench.reporting.run_summary import Groups, Record
-from msam_bench.reporting.settings import flat
+from msam_bench.analysis.run_summary import Groups, RunSummary
+from msam_bench.analysis.sentences.phrases import join_names
+from msam_bench.analysis.settings import flat
 
 
-def grouped(records: Iterable[Record], *first: str | None) -> Groups:
+def grouped(records: Iterable[RunSummary], *first: str | None) -> Groups:
     """Groups runs by method, the references first, refusing what cannot be compared."""
-    groups: dict[str, list[Record]] = {}
+    groups: dict[str, list[RunSummary]] = {}
     for record in records:
         _check(record)
         groups.setdefault(record.label, []).append(record)
-    groups = {name: runs for label, own in groups.items() for name, runs in split_by_settings(label, own).items()}
+    groups = {name: runs for label, alike in groups.items() for name, runs in split_by_settings(label, alike).items()}
     if not groups:
         raise ValueError("There is nothing to compare: no finished run was given.")
-    runs = [run for own in groups.values() for run in own]
+    runs = [run for alike in groups.values() for run in alike]
     for key, what in (("name", "different data"), ("fingerprint", "data with different fingerprints")):
-        found = sorted({str(run.data[key]) for run in runs})
-        if len(found) > 1:
-            raise ValueError(f"These runs are of {what} ({words(found)}); compare runs of the same data.")
-    for label, own in groups.items():
-        for seed in {run.seed for run in own}:
-            twice = [run.folder.name for run in own if run.seed == seed]
+        values = sorted({str(run.data[key]) for run in runs})
+        if len(values) > 1:
+            raise ValueError(f"These runs are of {what} ({join_names(values)}); compare runs of the same data.")
+    for label, alike in groups.items():
+        for seed in {run.seed for run in alike}:
+            twice = [run.folder.name for run in alike if run.seed == seed]
             if len(twice) > 1:
-                raise ValueError(f"{label} has more than one run of seed {seed} ({words(twice)}); compare one a seed.")
+                raise ValueError(
+                    f"{label} has more than one run of seed {seed} ({join_names(twice)}); compare one a seed."
+                )
     return {label: groups[label] for label in dict.fromkeys([*first, *groups]) if label in groups}
 
 
-def split_by_settings(label: str, runs: Iterable[Record]) -> dict[str, list[Record]]:
+def split_by_settings(label: str, runs: Iterable[RunSummary]) -> dict[str, list[RunSummary]]:
     """The runs of one label by how they were set up."""
-    found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    by_setup: dict[tuple[tuple[str, str], ...], list[RunSummary]] = {}
     for run in runs:
-        found.setdefault(tuple(sorted(_setup(run).items())), []).append(run)
-    most = max(found.items(), key=lambda pair: (len(pair[1]), not pair[1][0].config["method"].get("tuned")))
+        by_setup.setdefault(tuple(sorted(_setup(run).items())), []).append(run)
+    most = max(by_setup.items(), key=lambda pair: (len(pair[1]), not pair[1][0].config["method"].get("tuned")))
     usual = dict(most[0])
     named = {}
-    for setup, own in found.items():
+    for setup, alike in by_setup.items():
         other = [f"{key.removeprefix('method.params.')}={value}" for key, value in setup if usual.get(key) != value]
         lacking = [f"no {key.removeprefix('method.params.')}" for key in usual if key not in dict(setup)]
-        named[f"{label} ({', '.join([*other, *lacking])})" if other or lacking else label] = own
+        named[f"{label} ({', '.join([*other, *lacking])})" if other or lacking else label] = alike
     return named
 
 
-def _setup(run: Record) -> dict[str, str]:
+def _setup(run: RunSummary) -> dict[str, str]:
     """The settings that decide a run's numbers, apart from its seed and where its data lie."""
     aside = ("seed", "snapshots", "data")
     return {k: v for k, v in flat(run.config).items() if k not in aside and not k.startswith("method.tuned.")}
 
 
-def _check(record: Record) -> None:
+def _check(record: RunSummary) -> None:
     accuracy = record.summary.get("test_accuracy")
     if not isinstance(accuracy, int | float) or not math.isfinite(accuracy):
         raise ValueError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 
-class Record(Protocol):
+class RunSummary(Protocol):
     """One finished run, as its folder holds it."""
 
     @property
@@ -61,7 +61,7 @@ class Record(Protocol):
         ...
 
 
-Groups = Mapping[str, Sequence[Record]]  # method -> its runs, in the order of the records
+Groups = Mapping[str, Sequence[RunSummary]]  # method -> its runs, in the order of the records
 
 
 def score_of(groups: Groups) -> str:

@@ -1,0 +1,75 @@
+"""What a reader must know of the runs behind a comparison: missing seeds, settings, failures seen in training.
+
+notes_on(groups, values, "joint", "joint")   # seeds that were left out
+divergences(configs, seeds=12)               # "msam diverged at seed 3 and is compared without, in its favour."
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msam_bench.analysis.run_summary import Groups, RunSummary
+from msam_bench.analysis.sentences.phrases import join_names
+from msam_bench.analysis.settings import settings
+from msam_bench.config.resolve import label_of
+from msam_bench.config.run import RunConfig
+from msam_bench.training.monitor import TITLES
+
+
+def notes_on(groups: Groups, values: Mapping[str, Mapping[int, float]], wanted: str, reference: str) -> list[str]:
+    """Says what a reader must know before trusting the table."""
+    notes = []
+    if reference != wanted:
+        notes.append(f"No method is called {wanted}, so that the first one, {reference}, is the reference.")
+    for name in groups:
+        left_out = len(values[name].keys() ^ values[reference].keys())
+        if not values[name].keys() & values[reference].keys():
+            notes.append(f"{name} shares no seed with {reference} and is not compared with it.")
+        elif left_out:
+            common = len(values[name].keys() & values[reference].keys())
+            notes.append(
+                f"{name} and {reference} share {common} seeds; {left_out} that only one of them has are left out."
+            )
+    return notes
+
+
+def watched(groups: Groups) -> list[str]:
+    """Says which failure signatures were seen in training, and in how many runs."""
+    notes = []
+    for key, title in TITLES.items():
+        seen = {name: sum(_shows(run, key) for run in runs) for name, runs in groups.items()}
+        counts = [f"{name} in {count} of {len(groups[name])}" for name, count in seen.items() if count]
+        if counts:
+            notes.append(f"Seen in training: {title} ({join_names(counts)} runs).")
+    return notes
+
+
+def _shows(run: RunSummary, key: str) -> bool:
+    return any(name.partition("/")[0] == key for name in getattr(run, "warnings", {}))
+
+
+def divergences(runs: Iterable[RunConfig], seeds: int) -> list[str]:
+    """Says of each method in how many runs its loss was no longer finite.
+
+    Args:
+        runs: those that diverged.
+        seeds: how many runs each method was to have.
+    """
+    seeds_by_label: dict[str, list[str]] = {}
+    for run in runs:
+        seeds_by_label.setdefault(label_of(run), []).append(str(run.seed))
+    return [
+        f"{label} diverged in every run and has no row; lower its strength or its learning rate."
+        if len(lost) == seeds
+        else f"{label} diverged at seed {join_names(lost)} and is compared without, in its favour."
+        for label, lost in seeds_by_label.items()
+    ]
+
+
+def settings_note(groups: Groups) -> list[str]:
+    """Says what the methods were given alike, if not epochs, and which settings differ apart from the method itself."""
+    notes = []
+    if settings(groups)[0].get("budget") == "gradients":
+        notes.append("Every method was given the same number of gradients, not of epochs.")
+    differing = [key for key in settings(groups)[1] if key != "method" and not key.startswith("method.")]
+    if differing:
+        notes.append(f"Besides the method, these settings differ between methods: {join_names(differing)}.")
+    return notes

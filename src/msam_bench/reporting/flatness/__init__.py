@@ -1,1 +1,0 @@
-"""Flatness of finished runs: measures, comparison, surfaces, pictures and a page. The parts lie in the modules."""

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 import official
+import official_clips
+import official_media
+import official_sentiment
 from msam_bench.cli import main
+from msam_bench.data import registered
+from msam_bench.data.sets import food101, mvsa, stored_clips, ucf101
 from msam_bench.data.sets.ave import source as ave
 from msam_bench.data.sets.cremad import source as cremad
 from msam_bench.data.store import building
@@ -26,6 +31,13 @@ FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "ave": ("clips", official.ave_clips),
     "ave-segments": ("segments", official.ave_segments),
     "av-digits": ("k4", official.avdigits_parts),
+    "mosi": ("seven", lambda folder: official_sentiment.multibench(folder, "mosi_raw.pkl")),
+    "mustard": ("multibench", lambda folder: official_sentiment.multibench(folder, "sarcasm.pkl")),
+    "ucf101": ("middles-3", official_media.ucf101),
+    "food101": ("resnet-40w", official_media.food101),
+    "mvsa": ("resnet-40w", official_media.mvsa),
+    "kinetics-sounds": ("stored-3f", official_clips.kinetics_sounds),
+    "vggsound": ("stored-3f", official_clips.vggsound),
 }
 """Name of the store -> the recipe (of the data set that the name begins with) and what makes the files."""
 
@@ -63,9 +75,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executor, "processes", lambda workers: Here())
     monkeypatch.setattr(report, "write_report", lambda records, folder, *_: folder)  # drawing is tested elsewhere
-    for module, small in ((cremad, {"SIZE": 32}), (ave, {"SIZE": 32, "SECONDS": 2})):  # real sizes: tests/unit
-        for name, value in small.items():
-            monkeypatch.setattr(module, name, value)
+    for module in (cremad, ave, ucf101, food101, mvsa, stored_clips):  # real sizes: tests/unit
+        monkeypatch.setattr(module, "SIZE", 32)
+    monkeypatch.setattr(ave, "SECONDS", 2)
     return tmp_path
 
 
@@ -87,7 +99,7 @@ def kill(command: list[str | Path], samples: int, monkeypatch: pytest.MonkeyPatc
 
 
 def prepare(name: str, files: Path, into: str) -> list[str | Path]:
-    data = next(known for known in ("avmnist", "cremad", "urfunny", "ave", "av-digits") if name.startswith(known))
+    data = name if name in registered() else name.partition("-")[0]
     return ["data", "prepare", data, files, "--recipe", FILES[name][0], "--rename", name, "--into", into]
 
 
@@ -108,7 +120,7 @@ def test_a_published_set_is_prepared_killed_continued_verified_shown_and_compare
 
     assert "is as it was prepared" in msam(capsys, "data", "verify", name)
     assert "fingerprint" in msam(capsys, "data", "show", name)
-    (place / "narrow.toml").write_text(NARROW + (SHALLOW if name.startswith("urfunny") else ""))
+    (place / "narrow.toml").write_text(NARROW + (SHALLOW if name.startswith(("urfunny", "mosi", "mustard")) else ""))
     for fusion in ("late", "early"):
         asked = ("--fusion", fusion, "--methods", "joint,sam,msam,msam-encoder", "--epochs", "1", "--seeds", "1")
         said = msam(capsys, "compare", "--data", name, *asked, "--config", "narrow.toml")

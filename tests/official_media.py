@@ -1,10 +1,13 @@
-"""UCF101, UPMC Food-101 and MVSA-Single in the layouts of their publishers, tiny."""
+"""UCF101, UPMC Food-101, MVSA-Single, IEMOCAP and NVGesture in the layouts of their publishers, tiny."""
 
 from __future__ import annotations
 
 import csv
+import pickle
 from pathlib import Path
 
+import av
+import numpy as np
 from PIL import Image
 
 from clips import write_jpg
@@ -79,3 +82,52 @@ def mvsa(folder: Path, count: int = 40) -> Path:
         (folder / "data" / f"{number}.txt").write_bytes(words.encode("latin-1" if number == 5 else "utf-8"))
     (folder / "labelResultAll.txt").write_text("\r\n".join(lines) + "\r\n")
     return folder
+
+
+def iemocap(folder: Path) -> Path:
+    """Two dialogues of each session with 3 to 5 utterances; features tell the emotion; lists of dialogues are sets."""
+    draw = np.random.default_rng(0)
+    names = [f"Ses0{session}{sex}_impro01" for session in range(1, 6) for sex in "FM"]
+    labels = {name: [(place + row) % 6 for row in range(3 + place % 3)] for place, name in enumerate(names)}
+    widths = {"text": 5, "audio": 4, "video": 6}
+    features = {
+        key: {name: [draw.standard_normal(width).astype("f4") + label for label in labels[name]] for name in names}
+        for key, width in widths.items()
+    }
+    ids = {name: [f"{name}_{row}" for row in range(len(labels[name]))] for name in names}
+    speakers = {name: ["M", "F"] * len(labels[name]) for name in names}
+    train, test = {name for name in names if "Ses05" not in name}, {name for name in names if "Ses05" in name}
+    content = (ids, speakers, labels, *features.values(), ids, train, test)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "IEMOCAP_features.pkl").write_bytes(pickle.dumps(content, protocol=2))
+    return folder
+
+
+def nvgesture(folder: Path, *, shared: bool = False) -> Path:
+    """Six people with three gestures each, the last of whom tests; the gesture is seen in pictures 3 to 9 alone."""
+    lines: dict[str, list[str]] = {"train": [], "test": []}
+    for person in range(1, 7):
+        for gesture in range(3):
+            path = f"Video_data/class_{gesture + 1:02}/subject{person}_r0"
+            colour = COLOURS[gesture]
+            _video(folder / path / "sk_color.avi", [(9, 9, 9)] * 3 + [colour] * 6 + [(9, 9, 9)] * 3)
+            _video(folder / path / "sk_depth.avi", [(9, 9, 9)] * 4 + [(60 + 60 * gesture,) * 3] * 6 + [(9, 9, 9)] * 2)
+            part = "test" if person == 6 or (shared and person == 5 and gesture == 2) else "train"
+            lines[part].append(
+                f"path:./{path} depth:sk_depth:4:10 color:sk_color:3:9 duo_left:duo_left:1:9 label:{gesture + 1}"
+            )
+    for part, listed in lines.items():
+        (folder / f"nvgesture_{part}_correct_cvpr2016_v2.lst").write_text("\n".join(listed) + "\n")
+    return folder
+
+
+def _video(path: Path, colours: list[tuple[int, ...]]) -> None:
+    """A picture of each colour, each decodable alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuvj420p"
+        for colour in colours:
+            pixels = np.full((32, 48, 3), colour, "u1")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))

@@ -15,7 +15,7 @@ import official_media
 import official_sentiment
 from msam_bench.cli import main
 from msam_bench.data import registered
-from msam_bench.data.sets import food101, mvsa, stored_clips, ucf101
+from msam_bench.data.sets import food101, mvsa, nvgesture, stored_clips, ucf101
 from msam_bench.data.sets.ave import source as ave
 from msam_bench.data.sets.cremad import source as cremad
 from msam_bench.data.store import building
@@ -36,6 +36,8 @@ FILES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "ucf101": ("middles-3", official_media.ucf101),
     "food101": ("resnet-40w", official_media.food101),
     "mvsa": ("resnet-40w", official_media.mvsa),
+    "iemocap": ("utterances", official_media.iemocap),
+    "nvgesture": ("middles-3", official_media.nvgesture),
     "kinetics-sounds": ("stored-3f", official_clips.kinetics_sounds),
     "vggsound": ("stored-3f", official_clips.vggsound),
 }
@@ -75,7 +77,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(executor, "processes", lambda workers: Here())
     monkeypatch.setattr(report, "write_report", lambda records, folder, *_: folder)  # drawing is tested elsewhere
-    for module in (cremad, ave, ucf101, food101, mvsa, stored_clips):  # real sizes: tests/unit
+    for module in (cremad, ave, ucf101, food101, mvsa, nvgesture, stored_clips):  # real sizes: tests/unit
         monkeypatch.setattr(module, "SIZE", 32)
     monkeypatch.setattr(ave, "SECONDS", 2)
     return tmp_path

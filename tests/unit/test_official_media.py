@@ -1,4 +1,4 @@
-"""UCF101, UPMC Food-101 and MVSA-Single: from their publishers' files, which the tests make, to what a model sees."""
+"""UCF101, UPMC Food-101, MVSA-Single, IEMOCAP, NVGesture: from files that the tests make to what a model sees."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -198,7 +199,105 @@ def test_mvsa_says_what_is_wrong(tmp_path: Path) -> None:
     assert "Expected lines like 1<tab>positive,neutral in" in refused("mvsa", folder, tmp_path / "store")
 
 
-@pytest.mark.parametrize("name", ["ucf101", "food101", "mvsa"])
+# ------------------------------------------------------------------------------------------------------------- IEMOCAP
+
+
+@pytest.mark.parametrize(("split", "valid"), [("official", None), ("session", {"Ses04F_impro01", "Ses04M_impro01"})])
+def test_iemocap_has_an_utterance_a_sample_and_dialogues_on_one_side(
+    tmp_path: Path, split: str, valid: set[str] | None
+) -> None:
+    folder = files.iemocap(tmp_path / "files")
+    store = prepared("iemocap", folder, tmp_path / "store", split=split)
+    dataset = store.load(0)
+    assert dataset.shapes == {"text": (5,), "audio": (4,), "video": (6,)}
+    dialogues = {part: {name[:-4] for name in ids_of(store, part)} for part in dataset.splits}
+    assert dialogues["test"] == {"Ses05F_impro01", "Ses05M_impro01"}
+    assert not dialogues["train"] & dialogues["valid"]
+    assert len(dialogues["train"] | dialogues["valid"]) == 8
+    assert dialogues["valid"] == valid or (valid is None and len(dialogues["valid"]) == 1)
+    content = pickle.loads((folder / "IEMOCAP_features.pkl").read_bytes())
+    for row, name in enumerate(ids_of(store, "test")):
+        dialogue, number = name[:-4], int(name[-3:])
+        assert dataset.splits["test"].target[row] == content[2][dialogue][number]
+        stored = dataset.splits["test"].inputs["video"][row]
+        assert torch.equal(stored, torch.from_numpy(content[5][dialogue][number]))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: c[:8], "Expected nine entries in .*, found tuple"),
+        (lambda c: print, r"found a call of builtins\.print: nothing of it was run"),
+        (lambda c: (*c[:4], {}, *c[5:]), "Expected audio of the dialogue Ses01F_impro01 in .*, found none"),
+        (lambda c: (*c[:2], {**c[2], "Ses05M_impro01": [0]}, *c[3:]), "Expected 1 utterances of Ses05M_impro01 in .*"),
+        (
+            lambda c: (*c[:2], {**c[2], "Ses01F_impro01": [0, 6, 1]}, *c[3:]),
+            "Expected emotions from 0 to 5 in Ses01F_impro01 of .*, found 6",
+        ),
+    ],
+)
+def test_iemocap_says_what_is_wrong(tmp_path: Path, change: Callable[[Any], Any], says: str) -> None:
+    path = files.iemocap(tmp_path / "files") / "IEMOCAP_features.pkl"
+    path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes()))))
+    assert re.search(says, refused("iemocap", path.parent, tmp_path / "store"))
+
+
+# ----------------------------------------------------------------------------------------------------------- NVGesture
+
+
+def test_nvgesture_sees_the_gesture_and_keeps_people_on_one_side(tmp_path: Path) -> None:
+    store = prepared("nvgesture", files.nvgesture(tmp_path / "files"), tmp_path / "store")
+    dataset = store.load(0)
+    assert dataset.shapes == {"rgb": (3, 3, 224, 224), "depth": (3, 1, 224, 224)}
+    assert tuple(map(len, dataset.splits.values())) == (12, 3, 3)
+    assert (store.group, store.manifest.header.recipe["on_both_sides"]) == ("subject", [])
+    for split in dataset.splits.values():
+        for row, label in enumerate(split.target.tolist()):
+            shown = split.inputs["rgb"][row].float().mean((2, 3))
+            torch.testing.assert_close(shown, torch.tensor([files.COLOURS[label]] * 3).float(), atol=8, rtol=0)
+            deep = split.inputs["depth"][row].float().mean((1, 2, 3))
+            torch.testing.assert_close(deep, torch.tensor([60.0 + 60 * label] * 3), atol=8, rtol=0)  # JPEG
+
+
+def test_nvgesture_says_who_is_on_both_sides(tmp_path: Path) -> None:
+    store = prepared("nvgesture", files.nvgesture(tmp_path / "files", shared=True), tmp_path / "store")
+    assert store.group is None
+    assert store.manifest.header.recipe["on_both_sides"] == ["subject5"]
+
+
+def _gone(folder: Path) -> None:
+    (folder / "Video_data/class_02/subject3_r0/sk_depth.avi").unlink()
+
+
+def _short(folder: Path) -> None:
+    files._video(folder / "Video_data/class_02/subject6_r0/sk_color.avi", [(9, 9, 9)] * 4)
+
+
+def _other(folder: Path) -> None:
+    (folder / "Video_data/class_02/subject6_r0/sk_color.avi").write_bytes(b"no video")
+
+
+def _odd(folder: Path) -> None:
+    path = folder / "nvgesture_test_correct_cvpr2016_v2.lst"
+    path.write_text(path.read_text().replace("label:3", "label:26"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_gone, r"Expected .*class_02/subject3_r0/sk_depth.avi, found none \(1 videos are missing\)"),
+        (_short, "Expected a picture number 4 in .*subject6_r0/sk_color.avi, found the end of the video"),
+        (_other, "Expected a video in .*sk_color.avi, found: "),
+        (_odd, "Expected lines like path:.* in .*, found 'path:.*label:26'"),
+    ],
+)
+def test_nvgesture_says_what_is_wrong(tmp_path: Path, spoil: Callable[[Path], None], says: str) -> None:
+    folder = files.nvgesture(tmp_path / "files")
+    spoil(folder)
+    assert re.search(says, refused("nvgesture", folder, tmp_path / "store"))
+
+
+@pytest.mark.parametrize("name", ["ucf101", "food101", "mvsa", "iemocap", "nvgesture"])
 def test_a_source_travels_to_another_process(name: str) -> None:
     assert pickle.loads(pickle.dumps(source(name))) == source(name)
     assert source(name).sizes() == {}

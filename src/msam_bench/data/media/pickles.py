@@ -1,4 +1,4 @@
-"""Pickles of plain values: dicts, lists, numbers, texts and NumPy arrays. Anything else is refused before it runs.
+"""Pickles of plain values: dicts, lists, sets, numbers, texts, NumPy arrays. Anything else is refused before it runs.
 
     plain(path)                              # what was pickled
 
@@ -18,6 +18,8 @@ _PLAIN = {
     ("numpy", "ndarray"),
     ("_codecs", "encode"),
     ("__builtin__", "bytes"),
+    ("__builtin__", "set"),
+    ("builtins", "set"),
     *(
         (f"numpy.{core}.{module}", name)
         for core in ("core", "_core")

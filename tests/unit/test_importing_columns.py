@@ -120,6 +120,12 @@ def test_a_column_of_names_or_running_numbers_that_separates_is_warned_of(
     assert list(plan.warnings) == (expected if warned else [])
 
 
+def test_a_text_of_three_words_stays_one_and_is_warned_of(tmp_path: Path) -> None:
+    plan = planned(table(tmp_path, x=noise(), note=[f"it is a {label}" for label in LABELS]))
+    assert names(plan) == ["x", "note"]
+    assert [text[:40] for text in plan.warnings] == ["column 'note' alone tells nearly every cl"[:40]]
+
+
 def test_arrays_that_repeat_the_label_or_name_samples_are_left_out(tmp_path: Path) -> None:
     plan = planned(
         archive(

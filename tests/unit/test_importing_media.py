@@ -143,6 +143,14 @@ def test_the_depth_of_a_picture_is_in_its_head(tmp_path: Path, array: Any, endin
         torch.testing.assert_close(deep_picture(path)[0], torch.from_numpy(array).float())
 
 
+def test_bytes_of_a_deep_picture_are_rounded_and_not_cut_off(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 257, 65535, 32896]], np.uint16)).save(tmp_path / "p.png")
+    assert picture(tmp_path / "p.png")[0, 0].tolist() == [0, 1, 255, 128]
+    Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "p.tif")
+    with pytest.raises(ValueError, match=r"Expected a picture in .*p.tif, found: 32-bit numbers \(F\)"):
+        picture(tmp_path / "p.tif")
+
+
 def test_deep_and_plain_pictures_share_a_scale_and_raw_numbers_do_not(tmp_path: Path) -> None:
     def write(row: int, path: Path) -> None:
         deep = np.full((8, 8), 65535, np.uint16)

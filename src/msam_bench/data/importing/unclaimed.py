@@ -58,7 +58,14 @@ def _reason(raw: RawSamples, name: str, names: frozenset[str], roles: Roles) -> 
     """Why a column of cells is no modality, if it is none."""
     if looks_like_files(raw.cells[name]):
         return "names of files" if raw.folder is None else None
-    return _by_name(name, names) or _by_cells(raw, name) or _as_label(_compared(raw, name, roles), roles)
+    if reason := _by_name(name, names) or _by_cells(raw, name):
+        return reason
+    return None if _are_texts(raw.cells[name]) else _as_label(_compared(raw, name, roles), roles)
+
+
+def _are_texts(cells: Sequence[Any]) -> bool:
+    """Whether cells are of three words or more, as texts are and names of classes hardly."""
+    return all(isinstance(cell, str) and len(cell.split()) > 2 for cell in cells[:_SAMPLE])
 
 
 def file_of(folder: Path, cell: Any) -> Path:

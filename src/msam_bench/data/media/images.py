@@ -35,7 +35,23 @@ def picture(path: Path, channels: int = 3) -> Tensor:
         ValueError: No such file, a pointer to it, or no picture that can be decoded whole.
     """
     with _opened(path) as image:
-        return _tensor(_upright(image).convert("RGB" if channels == 3 else "L"))
+        return bytes_of(image, channels)
+
+
+def bytes_of(opened: Any, channels: int = 3) -> Tensor:
+    """The pixels of a picture that Pillow has opened, uint8 `[channels, height, width]`; 16 bits a channel are rounded.
+
+    Raises:
+        ValueError: 32-bit numbers, whose scale nothing tells.
+    """
+    import numpy as np
+
+    if opened.mode in ("I", "F"):
+        raise ValueError(f"32-bit numbers ({opened.mode}), of which none is white; import them as arrays")
+    turned = _upright(opened)
+    if opened.mode.startswith("I;16"):
+        turned = needed("PIL.Image").fromarray((np.array(turned) / 257).round().astype(np.uint8))
+    return _tensor(turned.convert("RGB" if channels == 3 else "L"))
 
 
 def depth_of(path: Path) -> str:

@@ -14,8 +14,7 @@ from msam_bench.analysis.statistics import Comparison
 from msam_bench.cli import main
 from msam_bench.config.resolve import label_of, resolve
 from msam_bench.data import source
-from msam_bench.data.importing import Asked, planned
-from msam_bench.data.store.building import build
+from msam_bench.data.importing import ImportOptions, plan_import
 from msam_bench.reporting.study_page import markdown
 from msam_bench.runs import fit
 from msam_bench.runs.choice import refusal
@@ -87,8 +86,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> str:
     place, draw = tmp_path_factory.mktemp("values"), np.random.default_rng(0)
     near, far = draw.normal(size=(200, 3)), draw.normal(size=(200, 3))
     np.savez(place / "it.npz", near=near, far=far, target=2 * near[:, 0] + far[:, 0])
-    made = planned([place / "it.npz"], "it", Asked())
-    build(place / "data", made.header, made.plan, made.read)
+    plan_import([place / "it.npz"], "it", ImportOptions()).build(place / "data")
     return str(place / "data")
 
 
@@ -242,8 +240,7 @@ def test_a_run_is_diagnosed_with_its_own_method_and_settings(tmp_path: Path) -> 
 
 def test_one_modality_has_nothing_to_be_weighed_against(tmp_path: Path) -> None:
     np.savez(tmp_path / "it.npz", voice=np.random.default_rng(0).normal(size=(30, 3)), label=np.arange(30) % 2)
-    made = planned([tmp_path / "it.npz"], "it", Asked())
-    build(tmp_path / "data", made.header, made.plan, made.read)
+    plan_import([tmp_path / "it.npz"], "it", ImportOptions()).build(tmp_path / "data")
     with pytest.raises(ValueError, match=r"weighs modalities against each other, but .* has voice alone"):
         diagnosis.plan(Request((str(tmp_path / "data"),), "late", (0,)))
 

@@ -52,9 +52,10 @@ def label_of(config: RunConfig) -> str:
 def defaults(data: str) -> dict[str, Any]:
     """The shipped settings of a data set: `run`, and `late` and `early` with what was tuned for each method.
 
-    A published data set that is prepared under a name of its own has the settings of what it is.
+    A published data set that is prepared under a name of its own has the settings of what it is; any other prepared
+    store has those of imported data.
     """
-    return _shipped(data) or _shipped(_published(data))
+    return _shipped(data) or _shipped(_published(data)) or (_shipped("imported") if _is_store(data) else {})
 
 
 @cache
@@ -69,6 +70,16 @@ def _published(data: str) -> str:
         return source(data).name
     except ValueError:
         return data
+
+
+def _is_store(data: str) -> bool:
+    """Whether a data set is a prepared store that is here."""
+    from msam_bench.data.store.prepared import Prepared
+
+    try:
+        return isinstance(source(data), Prepared)
+    except ValueError:
+        return False
 
 
 def tuned(data: str, fusion: str, method: str, file: Path | None = None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Split:
         target: Class indices `[samples]` (int64), or values `[samples]` or `[samples, outputs]` (float) to regress.
         rows: Which row of every input each sample is `[samples]` (int64); row i is sample i if None.
         scales: How stored values become the model's float32, for modalities that are not stored as it takes them.
+        presence: `modality/present` -> booleans as long as the inputs, for modalities that some samples lack.
 
     Raises:
         ValueError: No modality, or tensors of different lengths.
@@ -45,6 +46,7 @@ class Split:
     target: Tensor
     rows: Tensor | None = None
     scales: Mapping[str, Scaling] = field(default_factory=dict)
+    presence: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -66,7 +68,7 @@ class Split:
         return {name: tuple(tensor.shape[1:]) for name, tensor in self.inputs.items()}
 
     def take(self, chosen: Tensor | slice) -> tuple[dict[str, Tensor], Tensor]:
-        """Some samples as a model takes them: inputs in float32 (token ids in int64), and their targets.
+        """Some samples as a model takes them: inputs in float32 (token ids in int64), masks, and their targets.
 
         Args:
             chosen: Positions in this split, as an index tensor or a slice.
@@ -74,7 +76,7 @@ class Split:
         rows = chosen if self.rows is None else self.rows[chosen]
         taken = {name: tensor[rows] for name, tensor in self.inputs.items()}
         scaled = {name: self.scales[name](part) if name in self.scales else part for name, part in taken.items()}
-        return scaled, self.target[chosen]
+        return scaled | {key: mask[rows] for key, mask in self.presence.items()}, self.target[chosen]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,18 +27,21 @@ class Scaling:
         dtype: What stored values become first.
         factor: Shaped to broadcast with `[samples, *shape]`.
         shift: Likewise.
+        impute: Whether NaN becomes 0, which is the mean of standardised values.
     """
 
     dtype: torch.dtype = torch.float32
     factor: Tensor | None = None
     shift: Tensor | None = None
+    impute: bool = False
 
     def __call__(self, stored: Tensor) -> Tensor:
         """The values of some samples; a view where nothing has to change."""
         values = stored.to(self.dtype)
         if self.factor is None or self.shift is None:
             return values
-        return torch.addcmul(self.shift, values, self.factor, out=None if values is stored else values)
+        scaled = torch.addcmul(self.shift, values, self.factor, out=None if values is stored else values)
+        return scaled.nan_to_num_(nan=0.0) if self.impute else scaled
 
 
 def scale_of(spec: Modality) -> Scaling:
@@ -50,7 +53,7 @@ def scale_of(spec: Modality) -> Scaling:
     return Scaling(torch.float32, _broadcast(spec.scale, spec), _broadcast(spec.shift, spec))
 
 
-def standardised(scale: Scaling, stored: Tensor, rows: Tensor | None, axis: int) -> Scaling:
+def standardised(scale: Scaling, stored: Tensor, rows: Tensor | None, axis: int, impute: bool = False) -> Scaling:
     """A scale, followed by one to mean 0 and variance 1 of each entry of an axis over some rows.
 
     Moments are in float64 and read a few samples at a time; an entry that never changes is only shifted.
@@ -60,10 +63,12 @@ def standardised(scale: Scaling, stored: Tensor, rows: Tensor | None, axis: int)
         stored: `[samples, *shape]`.
         rows: Which samples; all if None.
         axis: Of `stored`: the channels or features.
+        impute: Whether NaN is a missing value, which the moments leave out and the scale puts at the mean.
     """
-    mean, deviation = _moments(_parts(scale, stored, rows), axis)
+    moments = _known_moments if impute else _moments
+    mean, deviation = moments(_parts(scale, stored, rows), axis)
     factor, shift = (1.0, 0.0) if scale.factor is None or scale.shift is None else (scale.factor, scale.shift)
-    return Scaling(scale.dtype, (factor / deviation).float(), ((shift - mean) / deviation).float())
+    return Scaling(scale.dtype, (factor / deviation).float(), ((shift - mean) / deviation).float(), impute)
 
 
 def _broadcast(value: float | tuple[float, ...], spec: Modality) -> Tensor:
@@ -98,3 +103,21 @@ def _moments(parts: Iterator[Tensor], axis: int) -> tuple[Tensor, Tensor]:
         low = torch.minimum(low, part.amin(others, keepdim=True))
         high = torch.maximum(high, part.amax(others, keepdim=True))
     return mean, (squares / count).sqrt().masked_fill(low == high, 1.0)
+
+
+def _known_moments(parts: Iterator[Tensor], axis: int) -> tuple[Tensor, Tensor]:
+    """As `_moments`, of values that are not NaN; mean 0 and deviation 1 where all are."""
+    zero = torch.zeros(())
+    count, mean, squares = zero, zero, zero
+    low, high = torch.full((), torch.inf), torch.full((), -torch.inf)
+    for part in parts:
+        others = [each for each in range(part.dim()) if each != axis]
+        known = part.isnan().logical_not()
+        size = known.sum(others, keepdim=True).double()
+        own = part.nansum(others, keepdim=True) / size.clamp(min=1)
+        within = (part - own).square().nansum(others, keepdim=True)
+        step, share = own - mean, size / (count + size).clamp(min=1)
+        squares, mean, count = squares + within + step.square() * count * share, mean + step * share, count + size
+        low = torch.minimum(low, part.nan_to_num(nan=torch.inf).amin(others, keepdim=True))
+        high = torch.maximum(high, part.nan_to_num(nan=-torch.inf).amax(others, keepdim=True))
+    return mean, (squares / count.clamp(min=1)).sqrt().masked_fill(low >= high, 1.0)

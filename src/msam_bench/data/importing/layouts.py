@@ -1,8 +1,8 @@
 """Which way round an array is: what kind of thing its axes make it, and how it becomes that kind's layout.
 
-layout = laid_out((48, 48, 3), "uint8")
-layout.kind, layout.says                 # "image", "channels moved to the front"
-layout.arranged(sample)                  # Tensor [3, 48, 48]
+layout = infer_layout((48, 48, 3), "uint8")
+layout.kind, layout.description                 # "image", "channels moved to the front"
+layout.arrange(sample)                  # Tensor [3, 48, 48]
 """
 
 from __future__ import annotations
@@ -25,28 +25,31 @@ class Layout:
 
     Args:
         kind: One of `msam_bench.data.modality.KINDS`.
-        says: What is done to it, if anything.
-        arranged: Does it.
+        description: What is done to it, if anything.
+        arrange: Does it.
     """
 
     kind: str
-    says: str = ""
-    arranged: Arrange = lambda sample: sample
+    description: str = ""
+    arrange: Arrange = lambda sample: sample
 
 
-def laid_out(shape: Sequence[int], dtype: str, kind: str | None = None) -> Layout:
-    """The layout of samples of a shape, as a kind if one is asked for.
+def infer_layout(shape: Sequence[int], dtype: str, kind: str | None = None, name: str = "") -> Layout:
+    """The layout of samples of a shape, as a kind if one is stated.
 
     Raises:
         ValueError: A shape that is none of these, or not of that kind.
     """
     guesses = {0: _scalar, 1: _line, 2: _plane, 3: _picture, 4: _film}
-    found = guesses[len(shape)](tuple(shape), dtype, kind) if len(shape) in guesses else None
-    if found is None or (kind is not None and found.kind != kind):
+    layout = guesses[len(shape)](tuple(shape), dtype, kind) if len(shape) in guesses else None
+    where = f" in '{name}'" if name else ""
+    if layout is None or (kind is not None and layout.kind != kind):
         raise ValueError(
-            f"Expected samples of one to four dimensions{_as(kind)}, found shape {list(shape)}: reshape them."
+            f"Expected samples of one to four dimensions{_as(kind)}{where}, found shape {list(shape)}: reshape them."
         )
-    return found
+    if 0 in shape:
+        raise ValueError(f"Expected values in every sample{where}, found shape {list(shape)}: leave it out.")
+    return layout
 
 
 def _as(kind: str | None) -> str:

@@ -1,133 +1,168 @@
 """Which columns are modalities, and what each of them is.
 
-    for column in columns(raw, roles, Asked()):
-        column.name, column.look.kind, column.says, column.read(0)
+    plan = build_columns(raw, roles, ImportOptions(modalities=("left=v1_*", "right=v2_*")))
+    for column in plan.columns:
+        column.name, column.spec.kind, column.description, column.read(0)
+    plan.left_out                 # column -> why it is no modality
+    plan.warnings                 # columns of names that alone tell the class
 
-Columns of paths become what the files are, arrays what their shape says, columns of numbers vectors, and other texts
-ids of words.
+Columns of names of files become what the files are, arrays what their shape says, columns of numbers vectors, and other
+texts ids of words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from msam_bench.data.importing import texts
-from msam_bench.data.importing.asked import Asked
+from msam_bench.data.importing.claims import claimed, name_prefixes
 from msam_bench.data.importing.column import Column
-from msam_bench.data.importing.files import ENDINGS, of_paths
-from msam_bench.data.importing.numeric import of_arrays, of_columns
-from msam_bench.data.importing.raw import Raw
-from msam_bench.data.importing.roles import Roles, numbers
+from msam_bench.data.importing.endings import has_files
+from msam_bench.data.importing.files import build_from_files
+from msam_bench.data.importing.numeric import build_arrays, build_vector
+from msam_bench.data.importing.options import ImportOptions
+from msam_bench.data.importing.roles import Roles
+from msam_bench.data.importing.sources import RawSamples
+from msam_bench.data.importing.texts import build_texts
+from msam_bench.data.importing.unclaimed import left_out, looks_like_files, separating
 from msam_bench.data.modality import Modality
 from msam_bench.encoders import encoders, takes, usual_encoder
 from msam_bench.names import nearest
 
 
-def columns(raw: Raw, roles: Roles, asked: Asked) -> list[Column]:
-    """The modalities, in the order of the columns.
+@dataclass(frozen=True)
+class Modalities:
+    """What becomes of the columns that have no role.
+
+    Args:
+        columns: The modalities, in the order of the columns.
+        left_out: Column -> why it is no modality.
+        warnings: What may make them worthless.
+    """
+
+    columns: list[Column]
+    left_out: Mapping[str, str]
+    warnings: list[str]
+
+
+def build_columns(raw: RawSamples, roles: Roles, options: ImportOptions) -> Modalities:
+    """The modalities of some samples.
 
     Raises:
         ValueError: None, an option that names a modality that is not there, or a column that cannot be one.
     """
-    _check_known(asked.leave_out, raw.columns, "a column")
-    left = {*roles.columns, *asked.leave_out}
-    files, plain, said = _sorted(raw, [name for name in raw.cells if name not in left])
-    made = [
-        *(column for name in files for column in of_paths(name, _paths(raw, name), asked)),
-        *(of_arrays(name, raw.arrays[name], asked.kinds.get(name)) for name in raw.arrays if name not in left),
-        *of_columns(raw, plain),
-        *(_text(name, [str(cell) for cell in raw.cells[name]], asked) for name in said),
-    ]
-    made = [replace(column, name=_speakable(column.name)) for column in made if column.name not in asked.leave_out]
-    if not made:
-        raise ValueError(
-            f"Expected a column in {raw.title} that is no label, found none: there is nothing to learn from."
-        )
-    for option in (asked.kinds, asked.encoders):
-        _check_known(option, [column.name for column in made], "a modality")
-    for column in made:
-        _check_kind(column, asked.kinds.get(column.name))
-    return [_with_encoder(column, asked.encoders.get(column.name)) for column in made]
+    check_known(options.leave_out, [*raw.columns, *raw.omitted], "a column")
+    members = claimed(raw, roles, options)
+    reasons = {} if members else left_out(raw, roles, options)
+    free = [name for name in raw.columns if name not in (*roles.columns, *options.leave_out)]
+    if members:
+        claims = {column for columns in members.values() for column in columns}
+        reasons = {name: "no --modality names it" for name in free if name not in claims}
+    names = [name for name in free if name not in reasons]
+    groups = members or _groups(raw, names)
+    columns = [made for name, group in groups.items() for made in _build(raw, name, group, options)]
+    columns = [column for column in columns if column.name not in options.leave_out]
+    _check_columns(columns, raw, reasons, options)
+    tested = [name for name in names if name in raw.cells and not _is_files(raw, name)]
+    chosen = [_with_encoder(column, options.encoders.get(column.name)) for column in columns]
+    return Modalities(chosen, reasons, separating(raw, roles, tested))
 
 
-def encoder_of(look: Modality) -> str:
+def encoder_of(spec: Modality) -> str:
     """The encoder that a modality gets."""
-    return look.encoder or usual_encoder(look.kind)
+    return spec.encoder or usual_encoder(spec.kind)
 
 
-def _sorted(raw: Raw, names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Columns of paths, of numbers, and of other texts."""
-    files = [name for name in names if raw.folder is not None and _is_paths(raw.cells[name])]
-    plain = [name for name in names if name not in files and numbers(raw.cells[name]) is not None]
-    return files, plain, [name for name in names if name not in files and name not in plain]
-
-
-def _is_paths(cells: Sequence[object]) -> bool:
-    """Whether most cells end as files do."""
-    return 2 * sum(_ending(cell) in ENDINGS for cell in cells) > len(cells)
-
-
-def _ending(cell: object) -> str:
-    return PurePath(str(cell)).suffix.lower()
-
-
-def _paths(raw: Raw, name: str) -> list[Path]:
-    """The files of a column, all of them there and inside the folder of the table."""
-    assert raw.folder is not None
-    inside, found = raw.folder.resolve(), []
-    for place, cell in zip(raw.places, raw.cells[name], strict=True):
-        path = raw.folder / str(cell)
-        if _ending(cell) not in ENDINGS:
-            raise ValueError(
-                f"Expected a file in column '{name}', found '{cell}' in {place}: fill it, or drop the line."
-            )
-        if not path.resolve().is_relative_to(inside):
-            raise ValueError(f"Expected a file inside {raw.folder}, found '{cell}' in {place}: move it there.")
-        if not path.is_file():
-            raise ValueError(f"Expected the file {path}, which {place} names, found none: fetch it, or drop the line.")
-        found.append(path)
-    return found
-
-
-def _text(name: str, cells: Sequence[str], asked: Asked) -> Column:
-    length = asked.words or texts.length_for(cells)
-    look = Modality("tokens", dtype="int16", vocabulary=texts.VOCABULARY)
-    says = f"the first {length} words of each text, hashed to {texts.VOCABULARY} ids"
-    read = lambda row: texts.ids(cells[row], length)  # noqa: E731
-    return Column(name, look, read, says, "--words", {"words": length, "hash": "crc32"})
-
-
-def _speakable(name: str) -> str:
-    """The name in letters, digits, - and _."""
-    return re.sub(r"[^\w-]+", "-", name).strip("-")
-
-
-def _check_kind(column: Column, kind: str | None) -> None:
-    if kind not in (None, column.look.kind):
-        raise ValueError(
-            f"Expected a kind for an array, found '{kind}' for '{column.name}', {column.says}: leave --kind out."
-        )
-
-
-def _with_encoder(column: Column, name: str | None) -> Column:
-    """The column with the encoder that was asked for."""
-    if name is None:
-        return column
-    _check_known([name], encoders(), "an encoder")
-    kinds = takes(encoders()[name]).kinds
-    if column.look.kind not in kinds:
-        raise ValueError(
-            f"Expected {', '.join(kinds)} for '{name}', found '{column.name}' of kind '{column.look.kind}': "
-            "choose another encoder."
-        )
-    return replace(column, look=replace(column.look, encoder=name))
-
-
-def _check_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
+def check_known(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raises a ValueError for a name that is not known."""
     known = list(known)
     for name in names:
         if name not in known:
             raise ValueError(f"Expected {what} among {', '.join(known)}, found '{name}': {nearest(name, known)}.")
+
+
+def _groups(raw: RawSamples, names: Sequence[str]) -> dict[str, list[str]]:
+    """Modality -> its columns: files and arrays alone, numbers by the beginnings of their names, then texts."""
+    files = [name for name in names if name in raw.cells and _is_files(raw, name)]
+    plain = [name for name in names if name in raw.cells and name not in files and raw.numbers(name).is_numeric]
+    arrays = [name for name in names if name in raw.arrays]
+    texts = [name for name in names if name in raw.cells and name not in files and name not in plain]
+    groups: dict[str, list[str]] = {}
+    for key, members in [
+        *((name, [name]) for name in (*files, *arrays)),
+        *name_prefixes(plain).items(),
+        *((name, [name]) for name in texts),
+    ]:
+        name = to_identifier(key)
+        if name in groups:
+            raise ValueError(
+                f"Expected modalities of different names, found '{name}' of column {groups[name][0]} and of column "
+                f"{members[0]}: name them by --modality NAME=PATTERN."
+            )
+        groups[name] = members
+    return groups
+
+
+def to_identifier(name: str) -> str:
+    """The name in letters, digits, - and _, beginning with a letter, and none that torch uses."""
+    from torch.nn import ModuleDict
+
+    plain = re.sub(r"[^\w-]+", "-", name).strip("-")
+    plain = plain if plain.replace("-", "_").isidentifier() else f"column-{plain}".strip("-")
+    return f"{plain}-input" if hasattr(ModuleDict(), plain) or plain == "target" else plain
+
+
+def _is_files(raw: RawSamples, name: str) -> bool:
+    cells = raw.cells[name]
+    return raw.folder is not None and (has_files(cells) or looks_like_files(cells))
+
+
+def _build(raw: RawSamples, name: str, members: Sequence[str], options: ImportOptions) -> list[Column]:
+    """The modality, or for videos the two modalities, of some columns."""
+    first, kind = members[0], options.kinds.get(name)
+    if len(members) > 1 or (first in raw.cells and not _is_files(raw, first) and raw.numbers(first).is_numeric):
+        if odd := [member for member in members if member in raw.arrays or not raw.numbers(member).is_numeric]:
+            raise ValueError(
+                f"Expected columns of numbers to make the modality '{name}', found '{odd[0]}': give it one of its own."
+            )
+        return [build_vector(raw, name, members)]
+    if first in raw.arrays:
+        return [build_arrays(name, raw.arrays[first], kind, raw.places)]
+    if _is_files(raw, first):
+        return build_from_files(raw, name, first, options)
+    return [build_texts(name, first, raw.cells[first], options.words)]
+
+
+def _check_columns(
+    columns: Sequence[Column], raw: RawSamples, reasons: Mapping[str, str], options: ImportOptions
+) -> None:
+    if not columns:
+        listed = "; ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
+        raise ValueError(
+            f"Expected a column in {raw.title} that is no label, found {listed}: there is nothing to learn from; "
+            "--modality NAME=COLUMN makes a column a modality."
+        )
+    for option in (options.kinds, options.encoders):
+        check_known(option, [column.name for column in columns], "a modality")
+    for column in columns:
+        kind = options.kinds.get(column.name)
+        if kind not in (None, column.spec.kind):
+            raise ValueError(
+                f"Expected a kind for an array, found '{kind}' for '{column.name}', {column.description}: leave --kind "
+                "out."
+            )
+
+
+def _with_encoder(column: Column, name: str | None) -> Column:
+    """The column with the encoder that is stated."""
+    if name is None:
+        return column
+    check_known([name], encoders(), "an encoder")
+    kinds = takes(encoders()[name]).kinds
+    if column.spec.kind not in kinds:
+        raise ValueError(
+            f"Expected {', '.join(kinds)} for '{name}', found '{column.name}' of kind '{column.spec.kind}': "
+            "choose another encoder."
+        )
+    return replace(column, spec=replace(column.spec, encoder=name))

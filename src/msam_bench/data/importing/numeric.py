@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,79 +11,91 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msam_bench.data.importing.archives import arrays
-from msam_bench.data.importing.column import Column
-from msam_bench.data.importing.layouts import STORED, Layout, laid_out
-from msam_bench.data.importing.raw import Raw
-from msam_bench.data.importing.roles import numbers
+from msam_bench.data.importing.archives import native, read_arrays
+from msam_bench.data.importing.column import Column, Gap
+from msam_bench.data.importing.layouts import STORED, Layout, infer_layout
+from msam_bench.data.importing.sources import RawSamples
 from msam_bench.data.modality import Modality
 
 
-def of_arrays(name: str, samples: Sequence[NDArray[Any]], kind: str | None, source: str = "an array") -> Column:
-    """A modality of which every sample is an array.
+def build_arrays(
+    name: str, samples: Sequence[Any], kind: str | None, places: Sequence[str], source: str = "an array"
+) -> Column:
+    """A modality of which every sample is an array, or None where there is none.
 
     Raises:
-        ValueError: A shape or a type of values that no modality has.
+        ValueError: A shape or a type of values that no modality has, or shapes that differ.
     """
-    first = _tensor(samples[0], name)
-    layout = laid_out(tuple(first.shape), str(first.dtype).removeprefix("torch."), kind)
+    here = next((row for row in range(len(samples)) if samples[row] is not None), None)
+    if here is None:
+        raise ValueError(f"Expected arrays in '{name}', found none in any sample: leave it out by --leave-out {name}.")
+    first = to_tensor(samples[here], name)
+    layout = infer_layout(tuple(first.shape), _type(first), kind, name)
+    absent, gaps, types = _survey(name, samples, tuple(first.shape), places)
     if layout.kind == "tokens":
-        return _tokens(name, samples, source)
-    look = Modality(layout.kind, dtype=STORED.get(first.dtype, "float32"), standardise=layout.kind != "sequence")
-    read = lambda row: layout.arranged(_tensor(samples[row], name))  # noqa: E731
-    return Column(name, look, read, _says(source, first, layout), recipe={"layout": layout.says})
+        return _tokens(name, samples, source, absent)
+    if gaps and layout.kind == "sequence":
+        raise ValueError(
+            f"Expected finite numbers in the sequence '{name}', found NaN in {places[next(iter(gaps))]}: rows of zeros "
+            "are padding there."
+        )
+    dtype = STORED.get(first.dtype, "float32") if len(types) == 1 else "float32"
+    spec = Modality(layout.kind, dtype=dtype, standardise=layout.kind != "sequence")
+    read = lambda row: layout.arrange(to_tensor(samples[row], name))  # noqa: E731
+    recipe = {"layout": layout.description}
+    return Column(name, spec, read, _describe(source, first, layout), "--kind", recipe, absent, gaps)
 
 
-def of_files(name: str, paths: Sequence[Path], kind: str | None) -> Column:
+def build_files(name: str, paths: Sequence[Path | None], kind: str | None, places: Sequence[str]) -> Column:
     """A modality of which every sample is an npy file."""
-    return of_arrays(name, _Files(paths), kind, "npy files")
+    return build_arrays(name, _Files(paths), kind, places, "npy files")
 
 
-def of_columns(raw: Raw, names: Sequence[str]) -> list[Column]:
-    """Columns of numbers as vectors, those together whose names begin with the same letters.
+def build_vector(raw: RawSamples, name: str, members: Sequence[str]) -> Column:
+    """Columns of numbers as a vector.
 
     Raises:
-        ValueError: An empty cell.
+        ValueError: A cell that is no number, or one that could be two.
     """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        begins = re.match(r"[^\W\d_]+", name)
-        groups.setdefault(begins.group() if begins else name, []).append(name)
-    return [_vector(raw, group, members) for group, members in groups.items()]
-
-
-def _vector(raw: Raw, name: str, members: Sequence[str]) -> Column:
-    cells = {member: numbers(raw.cells[member]) or [] for member in members}
+    columns = [raw.numbers(member) for member in members]
     for member in members:
-        if "" in raw.cells[member]:
-            place = raw.places[list(raw.cells[member]).index("")]
-            raise ValueError(f"Expected a number in column '{member}', found an empty cell in {place}: fill it.")
-    values = torch.tensor(list(cells.values()), dtype=torch.float64).T.float()
-    says = f"column {members[0]}" if len(members) == 1 else f"{len(members)} columns, {members[0]} ... {members[-1]}"
-    look = Modality("vector", standardise=True)
-    return Column(name, look, values.__getitem__, says, "--leave-out", {"columns": list(members)})
+        _check_cells(raw, member)
+    values = torch.tensor([column.values for column in columns], dtype=torch.float64).T.float()
+    empty = [(row, member) for member, column in zip(members, columns, strict=True) for row in column.missing]
+    found = {row: Gap(f"a number in column '{m}'", _shown(raw.cells[m][row])) for row, m in reversed(empty)}
+    whole = values.isnan().all(1)
+    styles = list(dict.fromkeys(column.style for column in columns if column.style))
+    written = f", {'; '.join(styles)}" if styles else ""
+    description = f"column {members[0]}" if len(members) == 1 else f"{len(members)} columns, {_listed(members)}"
+    return Column(
+        name,
+        Modality("vector", standardise=True),
+        values.__getitem__,
+        description + written,
+        "--modality, --leave-out",
+        {"columns": list(members)},
+        absent={row: gap for row, gap in sorted(found.items()) if whole[row]},
+        gaps={row: gap for row, gap in sorted(found.items()) if not whole[row]},
+        fillable=True,
+    )
 
 
-def _tokens(name: str, samples: Sequence[NDArray[Any]], source: str) -> Column:
-    """Ids of words; 0 is padding."""
-    if not all(
-        np.issubdtype(np.asarray(sample).dtype, np.integer) and np.min(sample) >= 0 for sample in _each(samples)
-    ):
-        raise ValueError(f"Expected whole numbers of at least 0 as the tokens of '{name}', found others: see --kind.")
-    most = max(int(np.max(sample)) for sample in _each(samples))
-    look = Modality("tokens", dtype="int32", vocabulary=most + 1)
-    return Column(name, look, lambda row: _tensor(samples[row], name), f"{source} of ids up to {most}")
+def to_tensor(sample: Any, name: str) -> Tensor:
+    """A copy of a sample as a tensor in the machine's byte order.
 
-
-def _each(samples: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
-    return [samples[row] for row in range(len(samples))]
-
-
-def _tensor(sample: Any, name: str) -> Tensor:
-    """A copy of a sample as a tensor."""
-    array = np.array(sample)
-    if array.dtype == np.float64:
+    Raises:
+        ValueError: Complex numbers, texts or dates.
+    """
+    array = native(np.array(sample))
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Expected real numbers in '{name}', found {array.dtype}: import its magnitude, or real and imaginary part "
+            "as two arrays."
+        )
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype(np.float32)
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int64)
     try:
         return torch.from_numpy(array)
     except TypeError:
@@ -93,19 +104,104 @@ def _tensor(sample: Any, name: str) -> Tensor:
         ) from None
 
 
-def _says(source: str, first: Tensor, layout: Layout) -> str:
-    done = f", {layout.says}" if layout.says else ""
-    return f"{source} of {str(first.dtype).removeprefix('torch.')} {list(first.shape)}{done}"
+def _check_cells(raw: RawSamples, member: str) -> None:
+    """Every cell of a column of numbers is one, or says that it is missing."""
+    numbers, cells = raw.numbers(member), raw.cells[member]
+    if numbers.faulty:
+        row = numbers.faulty[0]
+        raise ValueError(
+            f"Expected a number in column '{member}', found '{cells[row]}' in {raw.places[row]} ({numbers.count:,} of "
+            f"{len(cells):,} are numbers): correct it, say --na '{cells[row]}' if it means none, or leave the column "
+            f"out by --leave-out {member}."
+        )
+    if numbers.ambiguous is not None:
+        row = numbers.ambiguous
+        raise ValueError(
+            f"Expected one way to read the numbers of column '{member}', found '{cells[row]}' in {raw.places[row]}, "
+            "which may be thousands or have decimals: say --decimal comma or --decimal point."
+        )
+
+
+def _shown(cell: Any) -> str:
+    return "an empty cell" if cell in ("", None) else f"'{cell}'"
+
+
+def _listed(members: Sequence[str]) -> str:
+    return f"{members[0]} ... {members[-1]}" if len(members) > 2 else ", ".join(members)
+
+
+def _survey(
+    name: str, samples: Sequence[Any], shape: tuple[int, ...], places: Sequence[str]
+) -> tuple[dict[int, Gap], dict[int, Gap], set[Any]]:
+    """Rows that have nothing, rows in which some numbers are NaN, and the types of values.
+
+    Raises:
+        ValueError: Another shape, infinite numbers, or no real numbers.
+    """
+    absent: dict[int, Gap] = {}
+    gaps: dict[int, Gap] = {}
+    types = set()
+    for row, sample in _each(samples):
+        if sample is None:
+            absent[row] = Gap(f"an array in '{name}'", "none")
+            continue
+        array = np.asarray(sample)
+        types.add(array.dtype)
+        if array.shape != shape:
+            raise ValueError(
+                f"Expected shape {list(shape)} in every sample of '{name}', found {list(array.shape)} in "
+                f"{places[row]}: cut or fill it."
+            )
+        if array.dtype.kind not in "biuf":
+            to_tensor(array, f"{name}' of '{places[row]}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if np.isinf(array).any():
+                raise ValueError(
+                    f"Expected finite numbers in '{name}', found infinite ones in {places[row]}: repair the sample."
+                )
+            whole = bool(np.isnan(array).all())
+            (absent if whole else gaps)[row] = Gap(f"finite numbers in '{name}'", "nan")
+    return absent, gaps, types
+
+
+def _tokens(name: str, samples: Sequence[Any], source: str, absent: dict[int, Gap]) -> Column:
+    """Ids of words; 0 is padding."""
+    here = [np.asarray(sample) for _, sample in _each(samples) if sample is not None]
+    if not all(np.issubdtype(array.dtype, np.integer) and np.min(array) >= 0 for array in here):
+        raise ValueError(f"Expected whole numbers of at least 0 as the tokens of '{name}', found others: see --kind.")
+    most = max(int(np.max(array)) for array in here)
+    blank = {
+        row: Gap(f"a word in '{name}'", "zeros alone, which are padding")
+        for row, sample in _each(samples)
+        if sample is not None and not np.any(sample)
+    }
+    spec = Modality("tokens", dtype="int32", vocabulary=most + 1)
+    read = lambda row: to_tensor(samples[row], name)  # noqa: E731
+    return Column(name, spec, read, f"{source} of ids up to {most}", absent=absent | blank)
+
+
+def _each(samples: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    return ((row, samples[row]) for row in range(len(samples)))
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _describe(source: str, first: Tensor, layout: Layout) -> str:
+    done = f", {layout.description}" if layout.description else ""
+    return f"{source} of {_type(first)} {list(first.shape)}{done}"
 
 
 class _Files(Sequence[NDArray[Any]]):
-    """npy files, read when they are asked for."""
+    """npy files, read when they are asked for; None where there is no file."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path | None]) -> None:
         self.paths = paths
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, row: Any) -> Any:
-        return next(iter(arrays(self.paths[row]).values()))
+        path = self.paths[row]
+        return None if path is None else next(iter(read_arrays(path).values()))

@@ -251,10 +251,12 @@ def _content(value: Any, what: str) -> BytesIO:
 
 def _picture(value: Any) -> NDArray[Any]:
     """A picture, uint8 `[height, width, 3]`."""
+    from msam_bench.data.media.images import bytes_of
+
     image = needed("PIL.Image")
     try:
         with image.open(_content(value, "picture")) as opened:
-            return np.asarray(opened.convert("RGB"))
+            return bytes_of(opened).movedim(0, 2).numpy()
     except (OSError, SyntaxError, image.DecompressionBombError) as error:
         raise ValueError(f"Expected a picture, found: {brief(error, Path())}") from None
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from msam_bench.data.media.opening import brief, needed, present
+from msam_bench.data.media.opening import brief, has_stream, needed, present
 
-VIDEO = (".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp4", ".webm")
-"""Endings of files whose sound is read with PyAV."""
+LIBSNDFILE = (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
+"""Endings of files whose sound is read with soundfile; that of all others is read with PyAV."""
 
 
 def sound(path: Path) -> tuple[Tensor, int]:
@@ -31,7 +31,23 @@ def sound(path: Path) -> tuple[Tensor, int]:
         ValueError: No such file, a pointer to it, no sound in it, or sound that cannot be decoded.
     """
     present(path)
-    return _of_video(path) if path.suffix.lower() in VIDEO else _of_sound(path)
+    return _of_sound(path) if path.suffix.lower() in LIBSNDFILE else _of_video(path)
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a file has any sound, as its head says.
+
+    Raises:
+        ValueError: No such file, a pointer to it, or one that cannot be opened.
+    """
+    present(path)
+    if path.suffix.lower() not in LIBSNDFILE:
+        return has_stream(path, "audio")
+    soundfile = needed("soundfile")
+    try:
+        return int(soundfile.info(path).frames) > 0
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise ValueError(f"Expected sound in {path}, found: {brief(error, path)}; fetch the file again.") from None
 
 
 def resampled(signal: Tensor, rate: int, wanted: int) -> Tensor:

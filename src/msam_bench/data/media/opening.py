@@ -42,6 +42,20 @@ def present(path: Path) -> Path:
     return path
 
 
+def has_stream(path: Path, kind: str) -> bool:
+    """Whether a clip has pictures ("video") or sound ("audio"), as its head says.
+
+    Raises:
+        ValueError: No such file, a pointer to it, or one that cannot be opened.
+    """
+    av = needed("av")
+    try:
+        with av.open(str(present(path))) as container:
+            return any(stream.type == kind for stream in container.streams)
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(f"Expected a clip in {path}, found: {brief(error, path)}; fetch the file again.") from None
+
+
 def brief(error: Exception, path: Path) -> str:
     """The first line of what a decoder says of a file, without the file's path and without a full stop."""
     said = getattr(error, "strerror", None) or str(error).partition("\n")[0]

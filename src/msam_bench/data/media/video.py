@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam_bench.data.media.opening import brief, needed, present
+from msam_bench.data.media.opening import brief, has_stream, needed, present
 
 _SLACK = 0.75
 """Seconds by which a video's last picture may come before the end that the file declares."""
@@ -44,6 +44,15 @@ def pictures(path: Path, rate: float = 1.0, limit: int | None = None) -> Tensor:
     return torch.stack(taken)
 
 
+def has_pictures(path: Path) -> bool:
+    """Whether a clip has any pictures, as its head says.
+
+    Raises:
+        ValueError: No such file, a pointer to it, or one that cannot be opened.
+    """
+    return has_stream(path, "video")
+
+
 def _taken(container: Any, rate: float, limit: int | None, path: Path) -> list[Tensor]:
     """The pictures; packets after the last one are only counted, which shows whether the video is whole."""
     stream = container.streams.video[0]
@@ -54,7 +63,7 @@ def _taken(container: Any, rate: float, limit: int | None, path: Path) -> list[T
             times.append(float(packet.pts * stream.time_base))
         for frame in packet.decode() if len(taken) != limit else ():
             if len(taken) != limit and (frame.time - min(times)) * rate >= len(taken) - 1e-6:
-                taken.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(2, 0))
+                taken.append(_upright(torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(2, 0), frame.rotation))
     declared, found = _seconds(container), max(times, default=0.0) - min(times, default=0.0)
     if taken and found < declared - _SLACK:
         raise ValueError(
@@ -62,6 +71,11 @@ def _taken(container: Any, rate: float, limit: int | None, path: Path) -> list[T
             "the file is cut off, fetch it again."
         )
     return taken
+
+
+def _upright(pixels: Tensor, degrees: int) -> Tensor:
+    """A picture `[3, height, width]` turned counter-clockwise, as the camera was held."""
+    return pixels.rot90(degrees // 90 % 4, (1, 2)).contiguous() if degrees % 360 else pixels
 
 
 def _seconds(container: Any) -> float:

@@ -4,9 +4,10 @@
     build(folder, Header(name="cremad", ...), plan, read, progress)
 
 `read` turns the item of one sample into `{modality: Tensor}`. It must give the same tensors whenever it is called, and
-raises a ValueError of one sentence for what it cannot read. The first sample tells the shape of each modality, which
-all others must have, too; the header's `dtype` says how values are stored. A plan of the one part "all" leaves the
-split to the seed.
+raises a ValueError of one sentence for what it cannot read. The first sample that has a modality gives its shape, which
+all others must have, too; the header's `dtype` says how values are stored. Samples may lack the header's `partial`
+modalities: zeros are stored for them, and a mask of who has the modality. A plan of the one part "all" leaves the split
+to the seed.
 
 While it grows, a store lies in `NAME.partial/`. Its files have their full size from the start, so that a disk that is
 too small shows at once; `done` there names the chunks that are on the disk. Only when the manifest is written and
@@ -20,60 +21,37 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from errno import EDQUOT, ENOSPC
 from importlib import metadata
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from msam_bench.data.base import SPLITS
 from msam_bench.data.modality import Modality
 from msam_bench.data.store import tensor_file as tensorfile
 from msam_bench.data.store.manifest import (
-    ALL,
-    LAYOUT,
     NAME,
     Header,
     Manifest,
     plain,
+    presence_file,
     read,
     samples_file,
-    sha256,
     sha256_of,
     tensor_file,
 )
+from msam_bench.data.store.plan import Plan, Read, Sample, check_plan, request_of
+from msam_bench.data.store.sample_tensors import measure_specs, to_stored
 from msam_bench.files import write_whole
+
+__all__ = ["CHUNK_BYTES", "Plan", "Read", "Sample", "build"]
 
 CHUNK_BYTES = 8 * 2**20
 """About this much is read between two notes of what is done."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample of a plan.
-
-    Args:
-        id: Its name, unlike any other's.
-        item: What `read` takes.
-        label: Index of its class, or the value or values to regress.
-        group: Whom it belongs to (a speaker, a subject), if anyone.
-    """
-
-    id: str
-    item: Any
-    label: int | float | tuple[float, ...]
-    group: str | None = None
-
-
-Plan = Mapping[str, Sequence[Sample]]
-"""Split -> its samples in order; "train", "valid" and "test", or "all" where the seed draws the split."""
-
-Read = Callable[[Any], Mapping[str, Tensor]]
 
 
 def build(
@@ -82,6 +60,9 @@ def build(
     plan: Plan,
     read_item: Read,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    sources: str = "",
+    replace_other: bool = False,
 ) -> Manifest:
     """Builds a store, goes on with one that was interrupted, or finds the same one finished.
 
@@ -91,24 +72,32 @@ def build(
         plan: Who is in which split.
         read_item: The tensors of a sample.
         progress: Called with the number of samples done, and of all.
+        sources: A hash of what `read_item` reads, where it may change under the same plan.
+        replace_other: Whether another store under that name gives way, once this one is finished.
 
     Raises:
         ValueError: an impossible plan; a sample that cannot be stored; another store under that name; a full disk. What
-            was done stays in `NAME.partial` for the next try.
+            was done stays in `NAME.partial` for the next try, unless `sources` tells that a corrected sample begins
+            anew.
     """
-    _check(plan, header)
-    request = _request(header, plan)
+    check_plan(plan, header)
+    request = request_of(header, plan, sources)
     partial = folder.with_name(f"{folder.name}.partial")
-    with _told(folder):
-        if folder.exists():
-            return _found(folder, request)
+    with _explained(folder):
+        if folder.exists() and (manifest := _existing(folder, request, sources, replace_other)):
+            return manifest
         partial.mkdir(parents=True, exist_ok=True)
-        with _alone(partial):
+        with _exclusive(partial):
             growing = _Growing(partial, header, plan, request)
-            growing.begin(read_item)
-            growing.fill(read_item, progress)
+            try:
+                growing.begin(read_item)
+                growing.fill(read_item, progress)
+            except ValueError:
+                if sources:  # a corrected source begins anew
+                    shutil.rmtree(partial)
+                raise
             manifest = growing.finish()
-            growing.files.rename(folder)
+            _move(growing.files, folder)
         shutil.rmtree(partial)
     return manifest
 
@@ -119,31 +108,30 @@ class _Growing:
     def __init__(self, partial: Path, header: Header, plan: Plan, request: str) -> None:
         self.partial, self.header, self.plan, self.request = partial, header, plan, request
         self.files, self.begun, self.done = partial / "store", partial / "begun.json", partial / "done"
-        self.looks: dict[str, Modality] = {}
+        self.specs: dict[str, Modality] = {}
 
     def begin(self, read_item: Read) -> None:
         """Reserves the files, or finds them from an earlier try at the same request."""
         if self.begun.is_file():
             noted = json.loads(self.begun.read_bytes())
             if noted["request"] == self.request:
-                self.looks = {name: Modality(**look) for name, look in noted["looks"].items()}
+                self.specs = {name: Modality(**spec) for name, spec in noted["looks"].items()}
                 return
         self.begun.unlink(missing_ok=True)
         self.done.unlink(missing_ok=True)
         shutil.rmtree(self.files, ignore_errors=True)
-        first = next(iter(self.plan.values()))[0]
-        self.looks = _looks(self.header, first, read_item(first.item))
+        self.specs = measure_specs(self.header, self.plan, read_item)
         self._reserve()
-        noted = {"request": self.request, "looks": {name: plain(look) for name, look in self.looks.items()}}
+        noted = {"request": self.request, "looks": {name: plain(spec) for name, spec in self.specs.items()}}
         write_whole(self.begun, json.dumps(noted))
 
     def _reserve(self) -> None:
         self.files.mkdir()
         try:
             for part, samples in self.plan.items():
-                for name, look in self.looks.items():
-                    shape = (len(samples), *look.shape)
-                    tensorfile.create(self.files / tensor_file(part, name), name, look.dtype, shape)
+                for name, spec in self.specs.items():
+                    shape = (len(samples), *spec.shape)
+                    tensorfile.create(self.files / tensor_file(part, name), name, spec.dtype, shape)
         except OSError:
             shutil.rmtree(self.files)
             raise
@@ -152,18 +140,26 @@ class _Growing:
         """Reads the chunks that are not done."""
         done = set(self.done.read_text().split("\n")[:-1]) if self.done.is_file() else set()
         read_so_far, total = 0, sum(map(len, self.plan.values()))
-        for part, start, chunk in _chunks(self.plan, self.looks):
+        for part, start, chunk in _chunks(self.plan, self.specs):
             if f"{part} {start}" not in done:
-                self._write(part, start, [_fitted(s, read_item(s.item), self.looks) for s in chunk])
+                rows = [to_stored(s, read_item(s.item), self.specs, self.header.imputed) for s in chunk]
+                self._write(part, start, rows)
             read_so_far += len(chunk)
             progress(read_so_far, total)
 
     def _write(self, part: str, start: int, tensors: Sequence[Mapping[str, Tensor]]) -> None:
-        for name in self.looks:
+        for name in self.specs:
             block = torch.stack([own[name] for own in tensors])
             tensorfile.write_rows(self.files / tensor_file(part, name), start, block)
         with self.done.open("a") as stream:
             stream.write(f"{part} {start}\n")
+
+    def _write_presence(self, part: str, name: str, samples: Sequence[Sample]) -> None:
+        """Who has a modality that some lack: 1 or 0."""
+        mask = torch.tensor([name not in sample.absent for sample in samples], dtype=torch.uint8)
+        path = self.files / presence_file(part, name)
+        tensorfile.create(path, name, "uint8", tuple(mask.shape))
+        tensorfile.write_rows(path, 0, mask)
 
     def finish(self) -> Manifest:
         """Targets, names and groups, and last the manifest."""
@@ -172,10 +168,12 @@ class _Growing:
             path = self.files / tensor_file(part, "target")
             tensorfile.create(path, "target", str(target.dtype).removeprefix("torch."), tuple(target.shape))
             tensorfile.write_rows(path, 0, target)
+            for name in self.header.partial:
+                self._write_presence(part, name, samples)
             write_whole(self.files / samples_file(part), _names(samples))
         paths = sorted(path for path in self.files.iterdir() if path.name != NAME)
         manifest = Manifest(
-            header=replace(self.header, modalities=self.looks),
+            header=replace(self.header, modalities=self.specs),
             counts={part: len(samples) for part, samples in self.plan.items()},
             per_class={part: _per_class(samples, self.header) for part, samples in self.plan.items()},
             files={path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths},
@@ -186,105 +184,16 @@ class _Growing:
         return manifest
 
 
-# ---- checks ----------------------------------------------------------------------------------------------------------
-
-
-def _check(plan: Plan, header: Header) -> None:
-    if set(plan) not in ({ALL}, set(SPLITS)):
-        raise ValueError(f"Expected the splits {', '.join(SPLITS)}, or '{ALL}', found {', '.join(plan) or 'none'}.")
-    for name in header.modalities:
-        if not name.replace("-", "_").isidentifier() or name == "target" or hasattr(torch.nn.ModuleDict(), name):
-            raise ValueError(
-                f"Expected a modality named by letters, digits, - and _, found '{name}', or a word that torch uses: "
-                "rename it."
-            )
-    for part, samples in plan.items():
-        if not samples:
-            raise ValueError(f"Expected samples in the split '{part}', found none: give it some.")
-    ids = Counter(sample.id for samples in plan.values() for sample in samples)
-    if twice := [name for name, count in ids.items() if count > 1]:
-        raise ValueError(f"Expected every sample once, found '{twice[0]}' more than once: give each its own name.")
-    if header.group is not None:
-        _check_groups(plan)
-    for sample in (sample for samples in plan.values() for sample in samples):
-        _check_label(sample, len(header.classes))
-
-
-def _check_groups(plan: Plan) -> None:
-    """No group may be in two splits."""
-    of: dict[str, str] = {}
-    for part, samples in plan.items():
-        for sample in samples:
-            if sample.group is not None and of.setdefault(sample.group, part) != part:
-                raise ValueError(
-                    f"Expected each group in one split, found '{sample.group}' in {of[sample.group]} and in {part}: "
-                    "move its samples to one of them."
-                )
-
-
-def _check_label(sample: Sample, classes: int) -> None:
-    if classes and not (isinstance(sample.label, int) and 0 <= sample.label < classes):
-        raise ValueError(
-            f"Expected the index of one of {classes} classes for sample '{sample.id}', found {sample.label!r}."
-        )
-    if not classes and not all(map(isfinite, _values(sample))):
-        raise ValueError(f"Expected finite values to regress for sample '{sample.id}', found {sample.label!r}.")
-
-
-def _looks(header: Header, first: Sample, tensors: Mapping[str, Tensor]) -> dict[str, Modality]:
-    """The header's modalities with the shapes of the first sample."""
-    _check_names(first, tensors, header.modalities)
-    return {name: replace(look, shape=tuple(tensors[name].shape)) for name, look in header.modalities.items()}
-
-
-def _fitted(sample: Sample, tensors: Mapping[str, Tensor], looks: Mapping[str, Modality]) -> dict[str, Tensor]:
-    """The tensors of a sample in the types they are stored in."""
-    _check_names(sample, tensors, looks)
-    return {name: _stored(tensors[name], look, f"modality '{name}' of '{sample.id}'") for name, look in looks.items()}
-
-
-def _check_names(sample: Sample, tensors: Mapping[str, Tensor], looks: Mapping[str, Modality]) -> None:
-    if set(tensors) != set(looks):
-        raise ValueError(
-            f"Expected the modalities {', '.join(looks)} of '{sample.id}', found {', '.join(tensors) or 'none'}."
-        )
-
-
-def _stored(tensor: Tensor, look: Modality, where: str) -> Tensor:
-    if tuple(tensor.shape) != look.shape:
-        raise ValueError(f"Expected shape {list(look.shape)} in {where}, as before, found {list(tensor.shape)}.")
-    dtype: torch.dtype = getattr(torch, look.dtype)
-    if not dtype.is_floating_point and tensor.is_floating_point():
-        raise ValueError(f"Expected whole numbers in {where}, to be stored as {look.dtype}, found {tensor.dtype}.")
-    stored = tensor.to(dtype)
-    if dtype.is_floating_point and not bool(torch.isfinite(stored).all()):
-        _refuse_infinite(tensor, stored, where)
-    if not dtype.is_floating_point and not torch.equal(stored.to(tensor.dtype), tensor):
-        raise ValueError(f"Expected values that fit {look.dtype} in {where}, found {int(tensor.max())}.")
-    return stored
-
-
-def _refuse_infinite(tensor: Tensor, stored: Tensor, where: str) -> None:
-    place = int(torch.isfinite(stored).logical_not().flatten().nonzero()[0])
-    value = float(tensor.flatten()[place])
-    advice = "store it as float32" if isfinite(value) else "repair the sample, or leave it out"
-    raise ValueError(f"Expected finite numbers of {stored.dtype} in {where}, found {value}: {advice}.")
-
-
 # ---- what is written -------------------------------------------------------------------------------------------------
 
 
-def _chunks(plan: Plan, looks: Mapping[str, Modality]) -> Iterator[tuple[str, int, Sequence[Sample]]]:
+def _chunks(plan: Plan, specs: Mapping[str, Modality]) -> Iterator[tuple[str, int, Sequence[Sample]]]:
     """Split, first row and samples of each chunk."""
-    sample_bytes = sum(prod(look.shape) * getattr(torch, look.dtype).itemsize for look in looks.values())
+    sample_bytes = sum(prod(spec.shape) * getattr(torch, spec.dtype).itemsize for spec in specs.values())
     size = max(1, min(1024, CHUNK_BYTES // max(1, sample_bytes)))
     for part, samples in plan.items():
         for start in range(0, len(samples), size):
             yield part, start, samples[start : start + size]
-
-
-def _values(sample: Sample) -> tuple[float, ...]:
-    return sample.label if isinstance(sample.label, tuple) else (sample.label,)
 
 
 def _target(samples: Sequence[Sample], header: Header) -> Tensor:
@@ -302,27 +211,47 @@ def _names(samples: Sequence[Sample]) -> str:
     return json.dumps({"ids": [s.id for s in samples], "groups": [s.group for s in samples]}, indent=0)
 
 
-def _request(header: Header, plan: Plan) -> str:
-    """What decides the bytes, apart from what `read` gives."""
-    people = {part: [[s.id, s.label, s.group] for s in samples] for part, samples in plan.items()}
-    return sha256([LAYOUT, plain(header), people])
-
-
 # ---- the outside world -----------------------------------------------------------------------------------------------
 
 
-def _found(folder: Path, request: str) -> Manifest:
-    """The store that is already there, if it is the one that was asked for."""
+def _existing(folder: Path, request: str, sources: str, replace_other: bool) -> Manifest | None:
+    """The store that is already there, if it is the requested one; None if it is to be replaced."""
+    if replace_other and (folder / NAME).is_file():
+        manifest = _intact(folder)
+        return manifest if manifest is not None and manifest.request == request else None
     manifest = read(folder)
     if manifest.request != request:
-        raise ValueError(
-            f"Expected no other data in {folder}, found some: choose another name, or delete the folder first."
+        advice = (
+            "say --replace to build it anew, or choose another name"
+            if sources
+            else ("choose another name, or delete the folder first")
         )
+        raise ValueError(f"Expected no other data in {folder}, found some: {advice}.")
     return manifest
 
 
+def _intact(folder: Path) -> Manifest | None:
+    """The manifest of a store; None of a damaged one."""
+    try:
+        return read(folder)
+    except ValueError:
+        return None
+
+
+def _move(files: Path, folder: Path) -> None:
+    """Gives a finished store its name; the one of before is there until then."""
+    if not folder.exists():
+        files.rename(folder)
+        return
+    before = folder.with_name(f"{folder.name}.replaced")
+    shutil.rmtree(before, ignore_errors=True)
+    folder.rename(before)
+    files.rename(folder)
+    shutil.rmtree(before)
+
+
 @contextmanager
-def _alone(partial: Path) -> Iterator[None]:
+def _exclusive(partial: Path) -> Iterator[None]:
     """Holds the folder for one process; the operating system lets go if the process dies."""
     try:
         with FileLock(partial / ".lock", timeout=0):
@@ -332,7 +261,7 @@ def _alone(partial: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _explained(folder: Path) -> Iterator[None]:
     """Says in a sentence what the disk refused."""
     try:
         yield

@@ -8,6 +8,7 @@ A prepared store is one folder:
 
     manifest.json
     train.audio.safetensors            one file a split and modality, memory-mapped
+    train.audio.present.safetensors    1 where a sample has the modality, for modalities that some samples lack
     train.target.safetensors           class indices (int64), or values to regress (float32)
     train.samples.json                 the name and, where there are any, the group of each sample
     valid.*, test.*
@@ -53,6 +54,8 @@ class Header:
         split: The name of the protocol that decides who is in which split.
         group: What a split keeps on one side ("actor"), or None.
         shares: Of valid and test, where the seed draws the split.
+        partial: The modalities that some samples lack.
+        imputed: The modalities whose missing values (NaN) become the mean of the training split.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Header:
     split: str = "official"
     group: str | None = None
     shares: tuple[float, float] = (0.1, 0.2)
+    partial: tuple[str, ...] = ()
+    imputed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,11 @@ def tensor_file(part: str, name: str) -> str:
     return f"{part}.{name}.safetensors"
 
 
+def presence_file(part: str, name: str) -> str:
+    """The file of who has a modality, in a split."""
+    return tensor_file(part, f"{name}.present")
+
+
 def samples_file(part: str) -> str:
     """The file with the names and groups of a split's samples."""
     return f"{part}.samples.json"
@@ -203,9 +213,10 @@ def _checked(content: dict[str, Any]) -> Manifest:
     if sorted(content["counts"]) not in ([ALL], sorted(SPLITS)):
         raise ValueError(f"the splits {list(content['counts'])}")
     needed = {tensor_file(part, name) for part in content["counts"] for name in [*header["modalities"], "target"]}
+    needed |= {presence_file(part, name) for part in content["counts"] for name in header.get("partial", ())}
     if missing := sorted(needed - set(content["files"])):
         raise ValueError(f"no file {missing[0]!r}")
-    looks = {name: Modality(**look) for name, look in header.pop("modalities").items()}
-    header |= {key: tuple(header[key]) for key in ("classes", "shares")}
+    specs = {name: Modality(**spec) for name, spec in header.pop("modalities").items()}
+    header |= {key: tuple(header.get(key, ())) for key in ("classes", "shares", "partial", "imputed")}
     per_class = {part: tuple(counts) for part, counts in content.pop("per_class").items()}
-    return Manifest(Header(modalities=looks, **header), per_class=per_class, **content)
+    return Manifest(Header(modalities=specs, **header), per_class=per_class, **content)

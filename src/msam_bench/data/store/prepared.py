@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 
 from msam_bench.data.base import Dataset, Source, Split, check_seed
 from msam_bench.data.splits import Rows, drawn, drawn_groups
-from msam_bench.data.store.manifest import ALL, NAME, Manifest, read, samples_file, tensor_file, verify
+from msam_bench.data.store.manifest import ALL, NAME, Manifest, presence_file, read, samples_file, tensor_file, verify
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from msam_bench.data.scaling import Scaling
 
 
 def root() -> Path:
@@ -112,9 +114,23 @@ class Prepared(Source):
 
         stored = _stored(self.folder, self.manifest, ALL)
         labels = stored.target.tolist() if self.classes else []
-        rows = {part: torch.tensor(chosen) for part, chosen in self._rows(labels, seed).items()}
-        splits = {part: Split(stored.inputs, stored.target[chosen], chosen) for part, chosen in rows.items()}
+        rows = {part: torch.tensor(chosen, dtype=torch.int64) for part, chosen in self._rows(labels, seed).items()}
+        for part, chosen in rows.items():
+            _check_some(self.name, part, len(chosen), len(stored.target), len(self.classes))
+        splits = {
+            part: Split(stored.inputs, stored.target[chosen], chosen, presence=stored.presence)
+            for part, chosen in rows.items()
+        }
         return _scaled(splits, self.manifest)
+
+
+def _check_some(name: str, part: str, count: int, samples: int, classes: int) -> None:
+    """A split that the seed draws has samples."""
+    if not count:
+        raise ValueError(
+            f"Expected samples in the split '{part}' of '{name}', found none: {samples} samples of {classes or 'no'} "
+            "classes are too few to draw it from; import them again, which says what to do."
+        )
 
 
 @cache
@@ -126,24 +142,44 @@ def _fixed(folder: Path, fingerprint: str) -> dict[str, Split]:
 
 def _stored(folder: Path, manifest: Manifest, part: str) -> Split:
     """A part as it is stored."""
+    from msam.presence import SUFFIX
     from msam_bench.data.store.tensor_file import mapped
 
-    inputs = {name: mapped(folder / tensor_file(part, name)) for name in manifest.header.modalities}
-    return Split(inputs, mapped(folder / tensor_file(part, "target")))
+    header = manifest.header
+    inputs = {name: mapped(folder / tensor_file(part, name)) for name in header.modalities}
+    masks = {name + SUFFIX: mapped(folder / presence_file(part, name)).bool() for name in header.partial}
+    return Split(inputs, mapped(folder / tensor_file(part, "target")), presence=masks)
 
 
 def _scaled(splits: Mapping[str, Split], manifest: Manifest) -> dict[str, Split]:
     """The splits with the scales that the manifest declares and the training split shows."""
-    from msam_bench.data.scaling import scale_of, standardised
-
-    train, scales = splits["train"], {}
-    for name, look in manifest.header.modalities.items():
-        scale = scale_of(look)
-        scales[name] = standardised(scale, train.inputs[name], train.rows, look.axis + 1) if look.standardise else scale
+    scales = {name: _scale(name, splits["train"], manifest) for name in manifest.header.modalities}
     targets = {part: split.target for part, split in splits.items()}
     if not manifest.header.classes:
         targets = _standard(targets)
-    return {part: Split(split.inputs, targets[part], split.rows, scales) for part, split in splits.items()}
+    return {
+        part: Split(split.inputs, targets[part], split.rows, scales, split.presence) for part, split in splits.items()
+    }
+
+
+def _scale(name: str, train: Split, manifest: Manifest) -> Scaling:
+    """The scale of a modality, by the training samples that have it."""
+    from msam.presence import SUFFIX
+    from msam_bench.data.scaling import scale_of, standardised
+
+    spec = manifest.header.modalities[name]
+    scale, rows = scale_of(spec), train.rows
+    if name in manifest.header.partial:
+        mask = train.presence[name + SUFFIX]
+        rows = mask.nonzero()[:, 0] if rows is None else rows[mask[rows]]
+        if not len(rows):
+            raise ValueError(
+                f"Expected a training sample of '{manifest.header.name}' that has '{name}', found none: it is too rare "
+                "to learn from; leave it out, or try another seed."
+            )
+    if not spec.standardise:
+        return scale
+    return standardised(scale, train.inputs[name], rows, spec.axis + 1, impute=name in manifest.header.imputed)
 
 
 def _standard(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:

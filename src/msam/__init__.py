@@ -16,6 +16,7 @@ from msam.attribution import Shapley, shapley
 from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
 from msam.methods.arl import ARL
+from msam.methods.auxiliary import Auxiliary
 from msam.methods.base import Method
 from msam.methods.cggm import CGGM
 from msam.methods.cml import CML
@@ -83,6 +84,7 @@ __all__ = [
     "PMR",
     "SAM",
     "UMT",
+    "Auxiliary",
     "Contributions",
     "EarlyFusion",
     "FunctionalSAM",

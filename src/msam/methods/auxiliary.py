@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range
+from msam.methods.base import in_range, one_of
 from msam.objective import Objective, Pass
 from msam.types import Inputs
+
+
+CLASSIFIERS = ("own", "fusion")
 
 
 class Auxiliary(LossMethod):
@@ -24,9 +29,11 @@ class Auxiliary(LossMethod):
     equal weights G-Blending is this scaled by `1 / (1 + M)`, MBSD adds a penalty, MMPareto turns the gradients where
     they conflict. What such a method gains over this rival is what its refinement gains.
 
-    The classifiers are the method's own, so any fusion will do; the fusion follows `l` alone.
+    The classifiers are the method's own, so any fusion will do; the fusion follows `l` alone. With
+    `classifiers="fusion"` there are none: `l_m` is the loss of the model's own logits when the others' features are
+    zeros, with late fusion those of m's head, and the fusion follows all losses.
 
-    Passes a batch: 1 forward, 1 backward.
+    Passes a batch: 1 forward, 1 backward; `fusion` adds M passes of the fusion.
 
     Limits: `weight=0` is joint training; `weight=1` is MBSD with `weight=0`.
 
@@ -34,6 +41,7 @@ class Auxiliary(LossMethod):
         widths: modality -> size of its encoder's output, flattened.
         classes: number of logits.
         weight: of each modality's loss, at least 0.
+        classifiers: `own` linear ones, or the model's `fusion`.
         seed: of the classifiers' initial values.
 
     Raises:
@@ -42,13 +50,31 @@ class Auxiliary(LossMethod):
 
     needs = frozenset({"separate_encoders"})
 
-    def __init__(self, widths: Mapping[str, int], classes: int, weight: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        classes: int,
+        weight: float = 1.0,
+        classifiers: Literal["own", "fusion"] = "own",
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        self.weight, self.heads = in_range("weight", weight, 0), Heads(widths, classes, seed)
+        self.weight, self.classifiers = in_range("weight", weight, 0), one_of("classifiers", classifiers, CLASSIFIERS)
+        self.heads = Heads(widths, classes, seed) if classifiers == "own" else None
+        if self.heads is None:
+            self.needs = self.needs | {"fuse"}
 
     def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
         """The fused loss and those of the modalities."""
-        alone = self.heads.losses(objective, live, target)
+        alone = self._alone(objective, live, inputs, target)
         record = {f"loss/{name}": loss.detach() for name, loss in alone.items()}
         own = alone if self.weight == 1 else {name: self.weight * loss for name, loss in alone.items()}
         return Losses(live.loss, own, record=record)
+
+    def _alone(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> dict[str, Tensor]:
+        """`l_m`, with their graph."""
+        if self.heads is not None:
+            return self.heads.losses(objective, live, target)
+        masks = torch.eye(len(objective.encoders), dtype=torch.bool)
+        logits = objective.coalitions.training_logits(live, inputs, masks, "zero-feature")
+        return {name: objective.loss(each, target) for name, each in zip(objective.encoders, logits, strict=True)}

@@ -27,7 +27,7 @@ class AscentMethod(Method):
 
     def __init__(self, of: Method | None = None) -> None:
         super().__init__()
-        self.of = None if of is None or of.plain else _composable(type(self), of)
+        self.of = None if of is None else _composable(type(self), of)
         if self.of is not None:
             self.needs = self.needs | self.of.needs
             self.learns_from = self.learns_from | self.of.learns_from
@@ -54,8 +54,8 @@ class AscentMethod(Method):
             self.of.check(objective)
 
 
-def _composable(ascent: type[AscentMethod], of: Method) -> Method:
-    """The method, if its gradient can be taken elsewhere.
+def _composable(ascent: type[AscentMethod], of: Method) -> Method | None:
+    """The method, if its gradient can be taken elsewhere; None for one whose gradient is the objective's own.
 
     Raises:
         TypeError: if it is no method.
@@ -70,4 +70,4 @@ def _composable(ascent: type[AscentMethod], of: Method) -> Method:
         )
     if of.stands_alone:
         raise ValueError(f"{ascent.__name__} cannot take the gradient of {name}: {of.stands_alone}.")
-    return of
+    return None if of.plain else of

@@ -6,8 +6,8 @@
         source.accumulate_gradient(inputs, target, 0.5, like=first)          # half of it there, with the same draws
 
 A method's gradient at theta is what its `backward` adds to empty `.grad`; at other weights it is what the same call
-adds there, with the random draws of the first pass, no trace in running statistics, and the method's own state as it
-was before the first. What a method remembers moves once a batch: it is that of the first pass.
+adds there, with the random draws of the first pass, and running statistics and the method's own state as they were
+before the first. What a method or a model remembers moves once a batch: it is that of the first pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from msam.losses import LossMethod
 from msam.model_state import SavedState, keeping_gradients, random_state, requires_grad_only, trainable, unrecorded
@@ -65,7 +65,7 @@ class MethodGradient:
 
     def __init__(self, objective: Objective, method: Method) -> None:
         self.objective, self.method = objective, method
-        self._before = SavedState(method)
+        self._before = SavedState(method, objective.bare)
 
     def accumulate_gradient(
         self,
@@ -101,7 +101,7 @@ class MethodGradient:
             chosen = set(block)
             with keeping_gradients([each for each in weights if each not in chosen]):
                 return self.accumulate_gradient(inputs, target, weight, local=True, like=first)
-        with EarlierState(self.method, self._before), requires_grad_only(block, among=weights):
+        with EarlierState(self.method, self.objective.bare, self._before), requires_grad_only(block, among=weights):
             live = self.objective.second.forward_encoder_like(modality, first, inputs, target)
             losses = self.method.losses(self.objective, live, inputs, target)
             with self.objective.distributed.on_this_rank(), self.objective.runtime.weighted(weight):
@@ -116,19 +116,19 @@ class MethodGradient:
         return replace(first, loss=outcome.loss, logits=outcome.logits, start=start, record=outcome.record)
 
     def _again(self, inputs: Inputs, target: Tensor, like: Pass) -> Pass:
-        with EarlierState(self.method, self._before), unrecorded(self.objective.bare, replay=like.start):
+        with EarlierState(self.method, self.objective.bare, self._before), unrecorded(self.objective.bare, replay=like.start):
             outcome = self.method.backward(self.objective, inputs, target)
         return replace(like, loss=outcome.loss, logits=outcome.logits)
 
 
 class EarlierState:
-    """Inside, a method's state is an earlier one; afterwards, what it was."""
+    """Inside, a method's state and the model's buffers are earlier ones; afterwards, what they were."""
 
-    def __init__(self, method: Method, earlier: SavedState) -> None:
-        self.method, self.earlier = method, earlier
+    def __init__(self, method: Method, model: nn.Module, earlier: SavedState) -> None:
+        self.method, self.model, self.earlier = method, model, earlier
 
     def __enter__(self) -> None:
-        self.after = SavedState(self.method)
+        self.after = SavedState(self.method, self.model)
         self.earlier.restore()
 
     def __exit__(self, *_: object) -> None:

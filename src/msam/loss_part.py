@@ -47,7 +47,7 @@ class PartTwoPass(TwoPass):
         self.objective, self.inputs, self.target, self.earlier = objective, inputs, target, earlier
         self.synchronised, self.low_precision = synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))
-        self.of, self.of_part, self._before = of, of_part, SavedState(of)
+        self.of, self.of_part, self._before = of, of_part, SavedState(of, objective.bare)
         live = objective.forward(inputs, target, local=True)
         losses = of.losses(objective, live, inputs, target)
         self._part, self._rest = losses.split(of_part)
@@ -106,7 +106,7 @@ class PartTwoPass(TwoPass):
 
     def _climbed(self, live: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor) -> Pass:
         """Back-propagates the part of a pass at theta + epsilon."""
-        with EarlierState(self.of, self._before):
+        with EarlierState(self.of, self.objective.bare, self._before):
             part, _ = self.of.losses(self.objective, live, inputs, target).split(self.of_part)
         with self.objective.distributed.on_this_rank(), self.objective.runtime.weighted(weight):
             self.objective.backpropagate(part)

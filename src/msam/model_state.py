@@ -254,13 +254,18 @@ def keeping_gradients(weights: Sequence[Tensor]) -> Iterator[None]:
 
 
 class SavedState:
-    """What a module holds beside its weights, to be put back: buffers, and the extra state of its `state_dict`."""
+    """What a method holds beside its weights, to be put back: buffers, and the extra state of its `state_dict`.
 
-    def __init__(self, module: nn.Module) -> None:
-        inner = modules(module)
+    Args:
+        method: the method.
+        model: whose buffers are kept, too.
+    """
+
+    def __init__(self, method: nn.Module, model: nn.Module) -> None:
+        inner = modules(method)
         remembering = (each for each in inner if type(each).get_extra_state is not nn.Module.get_extra_state)
         self._extra = [(each, deepcopy(each.get_extra_state())) for each in remembering]
-        self._buffers = _SavedBuffers([each for each in inner if each._buffers])
+        self._buffers = _SavedBuffers([each for each in (*inner, *modules(model)) if each._buffers])
 
     def restore(self) -> None:
         """Puts it back; once."""

@@ -1,7 +1,7 @@
 """A ball a modality: blocks of weights that are perturbed at once, each within a radius of its own.
 
-    balls = Balls(modality_blocks(objective), radii=[0.1, 0.3])
-    balls.perturbation(weights, gradients, sam_perturbation)       # epsilon_m = r_m g_m / |g_m| in each block
+balls = Balls(modality_blocks(objective), radii=[0.1, 0.3])
+balls.perturbation(ascend, weights, gradients)       # epsilon_m = r_m g_m / |g_m| in each block
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from msam.heads import Heads
 from msam.model_state import trainable
 from msam.objective import Objective
-from msam.perturbation import Perturbation
+from msam.perturbation import BlockPerturbation, Perturbation
 from msam.types import Contributions
 
 Radius = Literal["equal", "shapley", "inverse", "gap"]
@@ -39,16 +39,16 @@ class Balls:
 
     def perturbation(
         self,
+        ascend: Callable[[list[Tensor], list[Tensor], float | Tensor], Perturbation],
         weights: Sequence[Tensor],
         gradients: Sequence[Tensor],
-        ascend: Callable[[list[Tensor], list[Tensor], float | Tensor], Perturbation],
-    ) -> Perturbation:
+    ) -> BlockPerturbation:
         """The perturbation of all blocks together.
 
         Args:
+            ascend: (weights, gradients, radius) -> the perturbation of one block.
             weights: some of `self.weights`.
             gradients: one a weight.
-            ascend: (weights, gradients, radius) -> the perturbation of one block.
         """
         direction, length = list(gradients), list(gradients)
         for index, radius in enumerate(self.radii):
@@ -59,7 +59,7 @@ class Balls:
             climb = ascend(block, slopes, radius.to(slopes[0]) if isinstance(radius, Tensor) else radius)
             for place, step in zip(places, climb.direction, strict=True):
                 direction[place], length[place] = step, climb.length
-        return Perturbation(direction, length)
+        return BlockPerturbation(direction, length)
 
 
 def modality_blocks(objective: Objective, of: nn.Module | None = None, *, head: bool = True) -> list[list[Tensor]]:

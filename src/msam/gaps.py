@@ -1,8 +1,8 @@
 """Generalisation gaps: by how much each modality does better on what it was trained on than on what it was not.
 
-    gaps = Gaps(absent="zero-input")
-    gaps.measure(objective, train, valid, heads)      # at the end of an epoch
-    gaps.contributions(objective)                     # .values by modality, .shares, .dominant: the largest gap
+gaps = Gaps(absent="zero-input")
+gaps.measure(objective, train, valid, heads)      # at the end of an epoch
+gaps.contributions(objective)                     # .values by modality, .shares, .dominant: the largest gap
 """
 
 from __future__ import annotations

@@ -116,7 +116,10 @@ class MethodGradient:
         return replace(first, loss=outcome.loss, logits=outcome.logits, start=start, record=outcome.record)
 
     def _again(self, inputs: Inputs, target: Tensor, like: Pass) -> Pass:
-        with EarlierState(self.method, self.objective.bare, self._before), unrecorded(self.objective.bare, replay=like.start):
+        with (
+            EarlierState(self.method, self.objective.bare, self._before),
+            unrecorded(self.objective.bare, replay=like.start),
+        ):
             outcome = self.method.backward(self.objective, inputs, target)
         return replace(like, loss=outcome.loss, logits=outcome.logits)
 

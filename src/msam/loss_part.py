@@ -61,9 +61,7 @@ class PartTwoPass(TwoPass):
             gradients = mean_of_ranks(self.objective, gradients, 1)
         return weights, gradients
 
-    def second_pass(
-        self, ascend: Ascent, weight: float | Tensor, among: Sequence[Tensor] | None = None
-    ) -> Pass:
+    def second_pass(self, ascend: Ascent, weight: float | Tensor, among: Sequence[Tensor] | None = None) -> Pass:
         """All parameters: the mixture of the part, and the rest at theta; only those `among` are perturbed."""
         block, gradients = self.block(among)
         perturbation = ascend(block, gradients)
@@ -86,7 +84,9 @@ class PartTwoPass(TwoPass):
             return self.first
         with self.objective.distributed.on_this_rank():
             pairs = zip(block, gradients, strict=True)
-            self.objective.add_gradients({w: g * (-weight.to(g) if isinstance(weight, Tensor) else -weight) for w, g in pairs})
+            self.objective.add_gradients(
+                {w: g * (-weight.to(g) if isinstance(weight, Tensor) else -weight) for w, g in pairs}
+            )
         weights = trainable(self.objective.bare, self.objective.criterion, self.of)
         with perturbed(block, *perturbation), requires_grad_only(block, among=weights), self._second() as like:
             live = self.objective.second.forward_encoder_like(modality, *like)

@@ -38,19 +38,33 @@ class Perturbation(NamedTuple):
 
     Args:
         direction: one tensor a weight.
-        length: 0-d, so that nobody waits for the device; or one such tensor a weight.
+        length: 0-d, so that nobody waits for the device.
     """
 
     direction: Sequence[Tensor]
-    length: Tensor | Sequence[Tensor]
+    length: Tensor
 
     @property
     def epsilon(self) -> list[Tensor]:
         """The perturbation, one tensor a weight."""
-        if not self.direction:
-            return []
-        lengths = self.length if isinstance(self.length, Tensor) else list(self.length)
-        return list(torch._foreach_mul(list(self.direction), lengths))
+        return list(torch._foreach_mul(list(self.direction), self.length)) if self.direction else []
+
+
+class BlockPerturbation(NamedTuple):
+    """The same with a length for each weight, of blocks that have a ball each.
+
+    Args:
+        direction: one tensor a weight.
+        length: one 0-d tensor a weight.
+    """
+
+    direction: Sequence[Tensor]
+    length: Sequence[Tensor]
+
+    @property
+    def epsilon(self) -> list[Tensor]:
+        """The perturbation, one tensor a weight."""
+        return list(torch._foreach_mul(list(self.direction), list(self.length))) if self.direction else []
 
 
 def sam_perturbation(gradients: Sequence[Tensor], rho: float | Tensor) -> Perturbation:
@@ -95,7 +109,7 @@ def asam_epsilon(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: fl
     return asam_perturbation(weights, gradients, rho, eta).epsilon
 
 
-Ascent = Callable[[list[Tensor], list[Tensor]], Perturbation]
+Ascent = Callable[[list[Tensor], list[Tensor]], Perturbation | BlockPerturbation]
 """(weights, gradients) -> what is added to the weights."""
 
 
@@ -146,9 +160,7 @@ class TwoPass:
         """The first pass's gradients, one for each of `weights(among)`."""
         return self.block(among)[1]
 
-    def second_pass(
-        self, ascend: Ascent, weight: float | Tensor, among: Sequence[Tensor] | None = None
-    ) -> Pass:
+    def second_pass(self, ascend: Ascent, weight: float | Tensor, among: Sequence[Tensor] | None = None) -> Pass:
         """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`; only those `among` are perturbed."""
         block, gradients = self.block(among)
         with perturbed(block, *ascend(block, gradients)):

@@ -1,4 +1,4 @@
-"""Ascents of other methods' gradients, balls by modality and parts of losses: limits, worked numbers, a naive reference."""
+"""Ascents of other methods, balls by modality and parts of losses: limits, worked numbers, a naive reference."""
 
 from __future__ import annotations
 
@@ -223,7 +223,9 @@ def test_every_modality_has_a_ball(base: str, move_fusion: bool) -> None:
     if move_fusion:
         epsilon["fusion.bias"] = 0.3 * here["fusion.bias"] / here["fusion.bias"].norm()
     expected = gradient_at(method, net, epsilon, data)
-    assert close(composed(MSAM(0.3, scope="modalities", move_fusion=move_fusion, of=method), net, data), expected, 1e-13)
+    assert close(
+        composed(MSAM(0.3, scope="modalities", move_fusion=move_fusion, of=method), net, data), expected, 1e-13
+    )
 
 
 def split_reference(
@@ -247,7 +249,9 @@ def split_reference(
 
     def slopes(loss: Tensor) -> dict[str, Tensor]:
         found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-        return {key: torch.zeros_like(w) if g is None else g for (key, w), g in zip(weights.items(), found, strict=True)}
+        return {
+            key: torch.zeros_like(w) if g is None else g for (key, w), g in zip(weights.items(), found, strict=True)
+        }
 
     here, rest = slopes(losses()[0]), slopes(losses()[1])
     saved = {key: w.detach().clone() for key, w in weights.items()}
@@ -354,7 +358,8 @@ def shares(*values: float) -> Contributions:
 
 
 @pytest.mark.parametrize(
-    ("rule", "expected"), [("shapley", [0.3, 0.1, 0.2]), ("gap", [0.3, 0.1, 0.2]), ("inverse", [6 / 55, 18 / 55, 9 / 55])]
+    ("rule", "expected"),
+    [("shapley", [0.3, 0.1, 0.2]), ("gap", [0.3, 0.1, 0.2]), ("inverse", [6 / 55, 18 / 55, 9 / 55])],
 )
 def test_radii_are_shares_of_their_sum_with_mean_rho(rule: Any, expected: list[float]) -> None:
     found = [float(each) for each in radii(rule, 0.2, shares(3.0, 1.0, 2.0), 3)]
@@ -375,9 +380,9 @@ def test_blocks_have_nothing_in_common_and_leave_the_bias() -> None:
 
 def test_a_block_without_gradient_stays() -> None:
     weights = [torch.ones(2), torch.ones(3)]
-    climb = Balls([[weights[0]], [weights[1]]], [1.0, 2.0]).perturbation(
-        weights, [torch.zeros(2), torch.tensor([3.0, 0.0, 4.0])], lambda _, g, rho: sam_perturbation(g, rho)
-    )
+    balls = Balls([[weights[0]], [weights[1]]], [1.0, 2.0])
+    slopes = [torch.zeros(2), torch.tensor([3.0, 0.0, 4.0])]
+    climb = balls.perturbation(lambda _, g, rho: sam_perturbation(g, rho), weights, slopes)
     assert [step.tolist() for step in climb.epsilon] == [[0, 0], pytest.approx([1.2, 0, 1.6])]
 
 
@@ -389,7 +394,9 @@ def test_gaps_are_held_out_less_training_loss_of_each_modality_alone(with_heads:
     net, base = model(2), MBSD(WIDTHS, CLASSES).double()
     train, valid = [batch(2, 20, 1), batch(2, 10, 2)], [batch(2, 14, 3)]
     gaps = Gaps("zero-feature")
-    gaps.measure(Objective(net, lambda z, y: 3 * F.cross_entropy(z, y)), train, valid, base.heads if with_heads else None)
+    gaps.measure(
+        Objective(net, lambda z, y: 3 * F.cross_entropy(z, y)), train, valid, base.heads if with_heads else None
+    )
 
     def alone(data: list[Any], name: str) -> float:
         net.eval()
@@ -403,7 +410,9 @@ def test_gaps_are_held_out_less_training_loss_of_each_modality_alone(with_heads:
 
     with torch.no_grad():
         expected = [max(0.001, alone(valid, name) - alone(train, name)) for name in NAMES[:2]]
-    assert list(gaps.contributions(Objective(net, F.cross_entropy)).values.values()) == pytest.approx(expected, abs=1e-12)
+    assert list(gaps.contributions(Objective(net, F.cross_entropy)).values.values()) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_the_modality_that_overfits_is_perturbed_once_its_gap_is_known() -> None:

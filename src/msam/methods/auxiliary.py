@@ -14,7 +14,6 @@ from msam.methods.base import in_range, one_of
 from msam.objective import Objective, Pass
 from msam.types import Inputs
 
-
 CLASSIFIERS = ("own", "fusion")
 
 

@@ -199,6 +199,6 @@ def _others(refused: Method, objective: Objective) -> str:
     return ", ".join(sorted(method.__name__ for method in fitting))
 
 
-def _subclasses(method: type[Method]) -> list[type[Method]]:
+def _subclasses(method: type[Any]) -> list[type[Method]]:
     """All classes below a class."""
     return [below for cls in method.__subclasses__() for below in (cls, *_subclasses(cls))]

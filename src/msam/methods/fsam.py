@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from msam.memory import mean_of_ranks, recall, remember
 from msam.composition import AscentMethod
+from msam.memory import mean_of_ranks, recall, remember
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective
 from msam.perturbation import TwoPass, first_pass, sam_perturbation

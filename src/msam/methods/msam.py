@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -43,10 +44,11 @@ class MSAM(Remembering, AscentMethod):
     - `encoder`: epsilon and the mixture are confined to the dominant modality's encoder. The other features are reused,
       so the second pass runs one encoder and the fusion.
     - `encoder+head`: the same with the modality's head rows (late fusion); with one modality, everything.
-    - `modalities`: every modality has a ball of its own, `epsilon_m = r_m g_m / |g_m|` in its encoder and its part of the
-      fusion, and `u = g(theta + epsilon)`. `radius` says what `r_m = rho M w_m / sum_k w_k` are proportional to: `equal`,
-      `shapley` (the share), `inverse` (1 / share) or `gap`: by how much the modality alone generalises worse than it
-      fits (`msam.gaps`), measured after each epoch. What belongs to no modality stays at theta, unless `move_fusion`.
+    - `modalities`: every modality has a ball of its own, `epsilon_m = r_m g_m / |g_m|` in its encoder and its part of
+      the fusion, and `u = g(theta + epsilon)`. `radius` says what `r_m = rho M w_m / sum_k w_k` are proportional to:
+      `equal`, `shapley` (the share), `inverse` (1 / share) or `gap`: by how much the modality alone generalises worse
+      than it fits (`msam.gaps`), measured after each epoch. What belongs to no modality stays at theta, unless
+      `move_fusion`.
     - `shapley`: the gradient, not the loss, is split: `g = sum_m g_m`, `g_m` the gradient through modality m's Shapley
       logits, `u = g + g_d(theta + epsilon_d) - g_d(theta)`. The split takes the place of `v_d`.
 
@@ -142,20 +144,20 @@ class MSAM(Remembering, AscentMethod):
 
     def _refuse(self) -> None:
         """Refuses arguments that have no meaning together."""
-        modalities, name = self.scope == "modalities", type(self.of).__name__
+        modalities, name = self.scope == "modalities", "None" if self.of is None else type(self.of).__name__
         if not modalities and (self.radius != "equal" or self.move_fusion):
             raise ValueError(f"radius and move_fusion are for scope='modalities', found scope={self.scope!r}.")
         if modalities and self.dominant != "dynamic":
             raise ValueError(
-                f"scope='modalities' perturbs every modality, found dominant={self.dominant!r}; leave it out, or choose "
+                f"scope='modalities' perturbs every modality, found dominant={self.dominant!r}; leave it out or choose "
                 "scope='encoder'."
             )
         if self.scope == "shapley" and self.of is not None:
             raise ValueError(f"scope='shapley' splits the gradient of the fused loss, found of={name}; choose another.")
         if self.of_part != "all" and not isinstance(self.of, LossMethod):
             raise ValueError(
-                f"of_part={self.of_part!r} names a part of a method's loss, found of={None if self.of is None else name}; "
-                "give of= a method that minimises a loss, such as MBSD or Auxiliary."
+                f"of_part={self.of_part!r} names a part of a method's loss, found of={name}; give of= a method that "
+                "minimises a loss, such as MBSD or Auxiliary."
             )
 
     def check(self, objective: Objective) -> None:
@@ -215,7 +217,7 @@ class MSAM(Remembering, AscentMethod):
         record |= {f"radius/{name}": length for name, length in zip(objective.encoders, lengths, strict=True)}
         balls = Balls(self._blocks(objective), [*lengths, self.rho])
         weight = 1.0 if self.weight == "share" else self.weight
-        second = step.second_pass(lambda *both: balls.perturbation(*both, self._ascend), weight, balls.weights)
+        second = step.second_pass(partial(balls.perturbation, self._ascend), weight, balls.weights)
         return step.first.outcome(**record, sharpness=step.rise(second))
 
     def _blocks(self, objective: Objective) -> list[list[Tensor]]:
@@ -249,7 +251,6 @@ class MSAM(Remembering, AscentMethod):
         if self.dominant != "random":
             index = contributions.modalities.index(one_of("dominant", self.dominant, contributions.modalities))
         return torch.as_tensor(index, device=contributions.shapley.device)
-
 
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Measures the gaps, where they are asked for."""

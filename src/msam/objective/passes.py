@@ -83,7 +83,8 @@ class Passes:
     @contextmanager
     def noted(self) -> Iterator[list[Pass]]:
         """The passes made inside, without their graphs, in their order."""
-        self._noted = passes = []
+        passes: list[Pass] = []
+        self._noted = passes
         try:
             yield passes
         finally:

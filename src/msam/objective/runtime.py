@@ -59,6 +59,8 @@ class Runtime:
 
     def times_weight(self, loss: Tensor) -> Tensor:
         """A loss as often as it counts, see `weighted`."""
+        if self.weight is None:
+            return loss
         return loss * (self.weight.to(loss) if isinstance(self.weight, Tensor) else self.weight)
 
     @contextmanager

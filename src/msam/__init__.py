@@ -22,6 +22,7 @@ from msam.methods.cggm import CGGM
 from msam.methods.cml import CML
 from msam.methods.dgl import DGL
 from msam.methods.esam import ESAM
+from msam.methods.feature_dropout import FeatureDropout
 from msam.methods.fsam import FSAM
 from msam.methods.functional_sam import FunctionalSAM
 from msam.methods.gblending import GBlending
@@ -87,6 +88,7 @@ __all__ = [
     "Auxiliary",
     "Contributions",
     "EarlyFusion",
+    "FeatureDropout",
     "FunctionalSAM",
     "FusionModel",
     "GBlending",

@@ -41,6 +41,7 @@ from msam import (
     SAM,
     UMT,
     Auxiliary,
+    FeatureDropout,
     FunctionalSAM,
     GBlending,
     InfoReg,
@@ -137,6 +138,10 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "momentum-sam": lambda names: informed(MomentumSAM(rho=0.2), names),
     "auxiliary": lambda names: Auxiliary(dict.fromkeys(names, 6), CLASSES, weight=0.5),
     "auxiliary-fusion": lambda names: Auxiliary(dict.fromkeys(names, 6), CLASSES, classifiers="fusion"),
+    "feature-dropout": lambda names: informed(FeatureDropout(rate=0.4), names),
+    "feature-dropout-of-mbsd": lambda names: FeatureDropout(
+        rate=0.4, where="all", of=MBSD(dict.fromkeys(names, 6), CLASSES)
+    ),
     "msam-modalities": lambda names: MSAM(rho=0.2, scope="modalities", radius="inverse", move_fusion=True),
     "sam-of-agm": lambda names: SAM(rho=0.2, of=AGM(alpha=1.5)),
     "gnp-of-mmpareto": lambda names: GNP(alpha=0.3, rho=0.2, of=MMPareto(dict.fromkeys(names, 6), CLASSES)),

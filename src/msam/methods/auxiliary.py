@@ -47,6 +47,13 @@ class Auxiliary(LossMethod):
         ValueError: if an argument is out of its range.
     """
 
+    name, family = "auxiliary", "balance"
+    paper = "in G-Blending, arXiv 1905.12681"
+    # weight: 1 in MMPareto and BalanceBenchmark
+    search = {"weight": [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]}
+    variants = {"auxiliary-fusion": {"classifiers": "fusion"}}
+    remedies = {"auxiliary": "support"}
+
     needs = frozenset({"separate_encoders"})
 
     def __init__(

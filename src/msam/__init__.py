@@ -16,11 +16,13 @@ from msam.attribution import Shapley, shapley
 from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
 from msam.methods.arl import ARL
+from msam.methods.auxiliary import Auxiliary
 from msam.methods.base import Method
 from msam.methods.cggm import CGGM
 from msam.methods.cml import CML
 from msam.methods.dgl import DGL
 from msam.methods.esam import ESAM
+from msam.methods.feature_dropout import FeatureDropout
 from msam.methods.fsam import FSAM
 from msam.methods.functional_sam import FunctionalSAM
 from msam.methods.gblending import GBlending
@@ -83,8 +85,10 @@ __all__ = [
     "PMR",
     "SAM",
     "UMT",
+    "Auxiliary",
     "Contributions",
     "EarlyFusion",
+    "FeatureDropout",
     "FunctionalSAM",
     "FusionModel",
     "GBlending",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -159,8 +160,12 @@ def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 @contextmanager
-def perturbed(weights: Sequence[Tensor], direction: Sequence[Tensor], length: float | Tensor = 1.0) -> Iterator[None]:
+def perturbed(
+    weights: Sequence[Tensor], direction: Sequence[Tensor], length: float | Tensor | Sequence[Tensor] = 1.0
+) -> Iterator[None]:
     """Weights plus `length * direction`. Restored by copying back: subtracting would move some by a rounding.
+
+    The length is one for all weights, or one for each.
 
     An autocast around the whole step keeps casts of the weights, which would hide the perturbation; it forgets them.
     The direction is let go of once it has been added: a gradient that serves as one can be dropped inside.
@@ -171,10 +176,11 @@ def perturbed(weights: Sequence[Tensor], direction: Sequence[Tensor], length: fl
     try:
         if saved:
             with torch.no_grad():
-                if isinstance(length, Tensor):  # read on the device, without waiting for it
-                    torch._foreach_addcmul_(list(weights), list(direction), [length] * len(saved))
-                else:
+                if isinstance(length, (int, float)):
                     torch._foreach_add_(list(weights), list(direction), alpha=length)
+                else:  # read on the device, without waiting for it
+                    lengths = [length] * len(saved) if isinstance(length, Tensor) else list(length)
+                    torch._foreach_addcmul_(list(weights), list(direction), lengths)
         del direction
         yield
     finally:
@@ -232,6 +238,40 @@ class StashedGradients:
             if error is None and earlier is not None and weight.grad is not None:
                 earlier.copy_(weight.grad)
             weight.grad = earlier
+
+
+@contextmanager
+def keeping_gradients(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Gradients that are computed inside are let go of; each `.grad` is afterwards the tensor that it was."""
+    kept = [weight.grad for weight in weights]
+    try:
+        for weight in weights:
+            weight.grad = None
+        yield
+    finally:
+        for weight, gradient in zip(weights, kept, strict=True):
+            weight.grad = gradient
+
+
+class SavedState:
+    """What a method holds beside its weights, to be put back: buffers, and the extra state of its `state_dict`.
+
+    Args:
+        method: the method.
+        model: whose buffers are kept, too.
+    """
+
+    def __init__(self, method: nn.Module, model: nn.Module) -> None:
+        inner = modules(method)
+        remembering = (each for each in inner if type(each).get_extra_state is not nn.Module.get_extra_state)
+        self._extra = [(each, deepcopy(each.get_extra_state())) for each in remembering]
+        self._buffers = _SavedBuffers([each for each in (*inner, *modules(model)) if each._buffers])
+
+    def restore(self) -> None:
+        """Puts it back; once."""
+        for module, state in self._extra:
+            module.set_extra_state(state)
+        self._buffers.restore()
 
 
 def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:

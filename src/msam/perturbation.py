@@ -18,15 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from msam.blocks import dense
+from msam.gradient_source import GradientSource, MethodGradient
 from msam.model_state import StashedGradients, perturbed, scale_gradients, trainable
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
+
+if TYPE_CHECKING:
+    from msam.methods.base import Method
 
 
 class Perturbation(NamedTuple):
@@ -46,7 +50,24 @@ class Perturbation(NamedTuple):
         return list(torch._foreach_mul(list(self.direction), self.length)) if self.direction else []
 
 
-def sam_perturbation(gradients: Sequence[Tensor], rho: float) -> Perturbation:
+class BlockPerturbation(NamedTuple):
+    """The same with a length for each weight, of blocks that have a ball each.
+
+    Args:
+        direction: one tensor a weight.
+        length: one 0-d tensor a weight.
+    """
+
+    direction: Sequence[Tensor]
+    length: Sequence[Tensor]
+
+    @property
+    def epsilon(self) -> list[Tensor]:
+        """The perturbation, one tensor a weight."""
+        return list(torch._foreach_mul(list(self.direction), list(self.length))) if self.direction else []
+
+
+def sam_perturbation(gradients: Sequence[Tensor], rho: float | Tensor) -> Perturbation:
     """`rho g / |g|`, the norm taken over all tensors together (SAM, Foret et al. 2021, arXiv 2010.01412, Eq. 2).
 
     Independent of the loss's scale, so mixed precision needs no unscaling. A zero gradient gives a zero perturbation.
@@ -59,7 +80,9 @@ def sam_perturbation(gradients: Sequence[Tensor], rho: float) -> Perturbation:
     return Perturbation(gradients, torch.where(norm > 0, rho / norm, 0.0))
 
 
-def asam_perturbation(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float, eta: float) -> Perturbation:
+def asam_perturbation(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: float | Tensor, eta: float
+) -> Perturbation:
     """`rho T^2 g / |T g|` with `T = |w| + eta` (ASAM, Kwon et al. 2021, arXiv 2102.11600, Eq. 4), scale-invariant.
 
     Args:
@@ -86,16 +109,22 @@ def asam_epsilon(weights: Sequence[Tensor], gradients: Sequence[Tensor], rho: fl
     return asam_perturbation(weights, gradients, rho, eta).epsilon
 
 
-Ascent = Callable[[list[Tensor], list[Tensor]], Perturbation]
+Ascent = Callable[[list[Tensor], list[Tensor]], Perturbation | BlockPerturbation]
 """(weights, gradients) -> what is added to the weights."""
 
 
 class TwoPass:
-    """A first pass that has been made, and the second one that may follow."""
+    """A first pass that has been made, and the second one that may follow.
+
+    Attributes:
+        source: whose gradient it is, the objective's or a method's.
+        first: the first pass.
+    """
 
     def __init__(
         self,
         objective: Objective,
+        source: GradientSource,
         inputs: Inputs,
         target: Tensor,
         earlier: StashedGradients,
@@ -104,10 +133,10 @@ class TwoPass:
         part: float = 1.0,
         low_precision: bool = False,
     ) -> None:
-        self.objective, self.inputs, self.target = objective, inputs, target
+        self.objective, self.source, self.inputs, self.target = objective, source, inputs, target
         self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
-        self.first: Pass = objective.accumulate_gradient(inputs, target, local=True, observed=observed)
+        self.first: Pass = source.accumulate_gradient(inputs, target, local=True, observed=observed)
         if synchronised:
             self._synchronise()
 
@@ -131,15 +160,15 @@ class TwoPass:
         """The first pass's gradients, one for each of `weights(among)`."""
         return self.block(among)[1]
 
-    def second_pass(self, ascend: Ascent, weight: float | Tensor) -> Pass:
-        """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`."""
-        block, gradients = self.block()
+    def second_pass(self, ascend: Ascent, weight: float | Tensor, among: Sequence[Tensor] | None = None) -> Pass:
+        """All parameters: `(1 - weight) g(theta) + weight g(theta + epsilon)`; only those `among` are perturbed."""
+        block, gradients = self.block(among)
         with perturbed(block, *ascend(block, gradients)):
             del gradients
-            scale_gradients(block, 1 - weight)
+            scale_gradients(self.earlier.weights, 1 - weight)
             self.earlier.restore_earlier()
             with self._second() as (first, inputs, target):
-                return self.objective.accumulate_gradient(inputs, target, weight, like=first)
+                return self.source.accumulate_gradient(inputs, target, weight, like=first)
 
     def second_pass_of_encoder(
         self, modality: str, among: Sequence[Tensor], ascend: Ascent, weight: float | Tensor
@@ -153,7 +182,7 @@ class TwoPass:
             del gradients
             scale_gradients(block, 1 - weight)
             with self._second() as like:
-                second = self.objective.second_pass_of_encoder(modality, block, *like, weight)
+                second = self.source.second_pass_of_encoder(modality, block, *like, weight)
         self.finish()
         return second
 
@@ -213,6 +242,7 @@ def first_pass(
     observed: bool = True,
     part: float = 1.0,
     low_precision: bool = False,
+    of: Method | None = None,
 ) -> Iterator[TwoPass]:
     """Makes the first pass with earlier gradients set aside; see the module's docstring.
 
@@ -224,6 +254,8 @@ def first_pass(
         observed: note the features, for whom they are read.
         part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
         low_precision: run the second forward pass in bfloat16.
+        of: the method whose gradient it is; the objective's own if None.
     """
-    with StashedGradients(trainable(objective.bare, objective.criterion)) as earlier:
-        yield TwoPass(objective, inputs, target, earlier, synchronised, observed, part, low_precision)
+    source: GradientSource = objective if of is None else MethodGradient(objective, of)
+    with StashedGradients(trainable(objective.bare, objective.criterion, of)) as earlier:
+        yield TwoPass(objective, source, inputs, target, earlier, synchronised, observed, part, low_precision)

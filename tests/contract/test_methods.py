@@ -40,6 +40,8 @@ from msam import (
     PMR,
     SAM,
     UMT,
+    Auxiliary,
+    FeatureDropout,
     FunctionalSAM,
     GBlending,
     InfoReg,
@@ -134,6 +136,33 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "gsam": lambda names: GSAM(rho=0.2),
     "functional-sam": lambda names: FunctionalSAM(rho=0.2),
     "momentum-sam": lambda names: informed(MomentumSAM(rho=0.2), names),
+    "auxiliary": lambda names: Auxiliary(dict.fromkeys(names, 6), CLASSES, weight=0.5),
+    "auxiliary-fusion": lambda names: Auxiliary(dict.fromkeys(names, 6), CLASSES, classifiers="fusion"),
+    "feature-dropout": lambda names: informed(FeatureDropout(rate=0.4), names),
+    "feature-dropout-of-mbsd": lambda names: FeatureDropout(
+        rate=0.4, where="all", of=MBSD(dict.fromkeys(names, 6), CLASSES)
+    ),
+    "msam-modalities": lambda names: MSAM(rho=0.2, scope="modalities", radius="inverse", move_fusion=True),
+    "sam-of-agm": lambda names: SAM(rho=0.2, of=AGM(alpha=1.5)),
+    "gnp-of-mmpareto": lambda names: GNP(alpha=0.3, rho=0.2, of=MMPareto(dict.fromkeys(names, 6), CLASSES)),
+    "msam-encoder-of-cml": lambda names: MSAM(rho=0.2, scope="encoder", of=CML(weight=2.0)),
+    "msam-encoder-of-ogm-ge": lambda names: MSAM(rho=0.2, scope="encoder", of=OGMGE(extension="pairwise-mean")),
+    "msam-fused-gap": lambda names: informed(
+        MSAM(
+            rho=0.2,
+            scope="modalities",
+            radius="gap",
+            of=MBSD(dict.fromkeys(names, 6), CLASSES),
+            of_part="fused",
+        ),
+        names,
+    ),
+    "msam-overfit": lambda names: informed(
+        MSAM(rho=0.2, scope="encoder", dominant="overfit", weight=1.0, of=MBSD(dict.fromkeys(names, 6), CLASSES)), names
+    ),
+    "msam-own-part": lambda names: MSAM(
+        rho=0.2, scope="encoder", of=Auxiliary(dict.fromkeys(names, 6), CLASSES), of_part="own"
+    ),
 }
 
 
@@ -166,6 +195,7 @@ REFUSES: dict[str, Callable[[int, str], bool]] = {
     "opm": lambda count, fusion: fusion == "early" or count != 2,
     "opm-pairwise": lambda count, fusion: fusion == "early",
     "arl": lambda count, fusion: count != 2,
+    "msam-encoder-of-ogm-ge": lambda count, fusion: fusion == "early",
 }
 """Method -> (number of modalities, fusion) -> whether it says before training that it cannot."""
 

@@ -27,13 +27,16 @@ from msam import (
     MASAM,
     MBSD,
     MLA,
+    MSAM,
     MSES,
     MSLR,
     OGM,
     OGMGE,
     OPM,
     PMR,
+    SAM,
     UMT,
+    Auxiliary,
     GBlending,
     Joint,
     LookSAM,
@@ -78,6 +81,22 @@ CASES: dict[str, tuple[Callable[[], Method], str]] = {
     "cml": (lambda: CML(2.0, "code"), "early"),
     "lfm": (lambda: LFM(WIDTHS, CLASSES), "early"),
     "mbsd": (lambda: MBSD(WIDTHS, CLASSES), "late"),
+    "auxiliary": (lambda: Auxiliary(WIDTHS, CLASSES, classifiers="fusion"), "early"),
+    "sam-of-agm": (lambda: SAM(0.2, of=AGM(1.5)), "late"),
+    "sam-of-mbsd": (lambda: SAM(0.2, sync_perturbation=True, of=MBSD(WIDTHS, CLASSES)), "early"),
+    "modalities-of-mmpareto": (lambda: MSAM(0.2, scope="modalities", of=MMPareto(WIDTHS, CLASSES)), "late"),
+    "encoder-of-cml": (lambda: MSAM(0.2, scope="encoder", of=CML(2.0)), "late"),
+    "encoder-of-mmcosine": (lambda: MSAM(0.2, scope="encoder", of=MMCosine()), "late"),
+    "fused-gap": (
+        lambda: MSAM(0.2, scope="modalities", radius="gap", of=MBSD(WIDTHS, CLASSES), of_part="fused"),
+        "late",
+    ),
+    "own-part": (
+        lambda: MSAM(
+            0.2, scope="encoder", dominant="overfit", sync_perturbation=True, of=MBSD(WIDTHS, CLASSES), of_part="own"
+        ),
+        "early",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from math import isfinite, sqrt
 import torch
 from torch import Tensor
 
+from msam.composition import AscentMethod
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
 from msam.perturbation import TwoPass, first_pass, sam_perturbation
@@ -14,7 +15,7 @@ from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome
 
 
-class AESAM(Remembering, Method):
+class AESAM(Remembering, AscentMethod):
     """Adaptive policy to employ SAM (Jiang et al. 2023, arXiv 2304.14647).
 
     The squared norm of a batch's gradient tells how sharp the place is. With its running mean and variance:
@@ -44,6 +45,7 @@ class AESAM(Remembering, Method):
         last: c at the end (lambda_1).
         epochs: number of epochs from first to last, at least 1: those of the training.
         decay: of mean and variance (delta), in [0, 1].
+        of: the method whose gradient is taken, such as `MBSD(...)`; the plain one if None.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -57,9 +59,15 @@ class AESAM(Remembering, Method):
     remembers = ("epoch", "mean", "variance")
 
     def __init__(
-        self, rho: float = 0.05, first: float = 1.0, last: float = -1.0, epochs: int = 100, decay: float = 0.9
+        self,
+        rho: float = 0.05,
+        first: float = 1.0,
+        last: float = -1.0,
+        epochs: int = 100,
+        decay: float = 0.9,
+        of: Method | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(of)
         self.rho, self.decay = in_range("rho", rho, 0), in_range("decay", decay, 0, 1)
         self.first, self.last = in_range("first", first, -float("inf")), in_range("last", last, -float("inf"))
         self.epochs = int(in_range("epochs", epochs, 1))
@@ -68,8 +76,8 @@ class AESAM(Remembering, Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds SAM's gradient or the plain one."""
         if self.rho == 0:
-            return objective.accumulate_gradient(inputs, target).outcome()
-        with first_pass(objective, inputs, target) as step:
+            return self.plain_gradient(objective, inputs, target)
+        with first_pass(objective, inputs, target, of=self.of) as step:
             climbs = self.sharp(step)
             if climbs:
                 second = step.second_pass(lambda _, gradients: sam_perturbation(gradients, self.rho), weight=1.0)
@@ -99,4 +107,5 @@ class AESAM(Remembering, Method):
 
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Moves the threshold."""
+        super().next_epoch(objective, train, valid)
         self._epoch += 1

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -51,8 +51,15 @@ class Method(nn.Module, ABC):
         extended_by: the variant for more than two modalities, of a method that its authors define for two.
         controls: those names that answer a question about another method and are no rivals.
         remedies: name -> what it is advised for: `support` of weak modalities, `restraint` of a leader, `flatness`.
+        kind: what a method says: which `loss` is minimised, how gradients are recombined (`modulation`), or where they
+            are taken (`ascent`).
+        plain: whether its gradient is the objective's own, so that an ascent needs no method to take it from.
+        stands_alone: why no ascent can take this method's gradient; empty if one can.
     """
 
+    kind: ClassVar[Literal["loss", "modulation", "ascent"]] = "modulation"
+    plain: ClassVar[bool] = False
+    stands_alone: str = ""
     needs: frozenset[str] = frozenset()
     learns_from: frozenset[str] = frozenset()
     name: ClassVar[str] = ""
@@ -187,6 +194,11 @@ def _shown(objective: Objective) -> str:
 
 def _others(refused: Method, objective: Objective) -> str:
     """The library's methods that this model suits, less the one whose arguments ask for more."""
-    public = [method for method in Method.__subclasses__() if method.__module__.startswith("msam.")]
+    public = [method for method in _subclasses(Method) if method.__module__.startswith("msam.methods.")]
     fitting = [method for method in public if method.needs <= objective.capabilities and method is not type(refused)]
     return ", ".join(sorted(method.__name__ for method in fitting))
+
+
+def _subclasses(method: type[Any]) -> list[type[Method]]:
+    """All classes below a class."""
+    return [below for cls in method.__subclasses__() for below in (cls, *_subclasses(cls))]

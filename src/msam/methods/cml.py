@@ -8,13 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method, class_indices, in_range, one_of
-from msam.objective import Objective
+from msam.losses import Losses, LossMethod
+from msam.methods.base import class_indices, in_range, one_of
+from msam.objective import Objective, Pass
 from msam.remembering import Remembering
-from msam.types import Inputs, Outcome
+from msam.types import Inputs
 
 
-class CML(Remembering, Method):
+class CML(Remembering, LossMethod):
     """Calibrating Multimodal Learning (Ma et al. 2023, arXiv 2306.01265).
 
     The modalities are taken away one after the other in a random order, `S_1` all of them, `S_2`, ..., `S_M` one. With
@@ -60,21 +61,20 @@ class CML(Remembering, Method):
         self.faithful = one_of("faithful", faithful, ("paper", "code"))
         self._batches = 0
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of the loss with its penalty."""
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """The loss and its penalty."""
         self._batches += 1
         count = len(objective.encoders)
         if count == 1 or (self.weight == 0 and self.faithful == "paper"):
-            return objective.accumulate_gradient(inputs, target).outcome(rise=0.0)
-        live = objective.forward(inputs, target)
+            return Losses(live.loss, record={"rise": 0.0})
         class_indices(self, live.logits, target)
         logits = objective.coalitions.training_logits(live, inputs, self.chain(count), "zero-feature")
         rise = self.rise(logits, target)
         loss = live.loss
         if self.faithful == "code":
             loss = torch.stack([loss, *(objective.loss(each, target) for each in logits[1:])]).mean()
-        objective.backpropagate(loss + self.weight * objective.unit(live.logits, target) * rise)
-        return live.outcome(rise=rise.detach())
+        penalty = self.weight * objective.unit(live.logits, target) * rise
+        return Losses(loss, penalty=penalty, record={"rise": rise.detach()})
 
     def chain(self, count: int) -> Tensor:
         """The coalitions, from all modalities to one, booleans `[modalities, modalities]`."""

@@ -55,6 +55,7 @@ class ESAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    kind = "ascent"
     name, family = "esam", "sharpness"
     paper = "Du et al. 2022, arXiv 2110.03141"
     # rho: as SAM; beta and gamma keep the paper's values

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from msam.composition import AscentMethod
 from msam.memory import mean_of_ranks, recall, remember
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective
@@ -15,7 +16,7 @@ from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class FSAM(Remembering, Method):
+class FSAM(Remembering, AscentMethod):
     """Friendly SAM (Li et al. 2024, arXiv 2403.12350): the full gradient is taken out of SAM's perturbation.
 
     With `m_t` a running mean of the gradients, an estimate of the gradient of all data:
@@ -42,6 +43,7 @@ class FSAM(Remembering, Method):
         sigma: how much of the mean is taken out, at least 0; 1 in the paper.
         momentum: of the running mean, in [0, 1]; 0.6 to 0.95 in the authors' runs, 0.9 in their code.
         faithful: see above.
+        of: the method whose gradient is taken, such as `MBSD(...)`; the plain one if None.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -60,8 +62,9 @@ class FSAM(Remembering, Method):
         sigma: float = 1.0,
         momentum: float = 0.9,
         faithful: Literal["paper", "code"] = "paper",
+        of: Method | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(of)
         self.rho, self.sigma = in_range("rho", rho, 0), in_range("sigma", sigma, 0)
         self.momentum = in_range("momentum", momentum, 0, 1)
         self.faithful = one_of("faithful", faithful, ("paper", "code"))
@@ -70,8 +73,8 @@ class FSAM(Remembering, Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient at theta + epsilon."""
         if self.rho == 0:
-            return objective.accumulate_gradient(inputs, target).outcome()
-        with first_pass(objective, inputs, target) as step:
+            return self.plain_gradient(objective, inputs, target)
+        with first_pass(objective, inputs, target, of=self.of) as step:
             second = step.second_pass(lambda *_: sam_perturbation(self.noise(step), self.rho), weight=1.0)
         return step.first.outcome(sharpness=second.loss - step.first.loss)
 
@@ -80,8 +83,8 @@ class FSAM(Remembering, Method):
         weights = step.weights()
         gradients = list(torch._foreach_div(step.gradients(), step.objective.gradients.scale()))
         shared = mean_of_ranks(step.objective, gradients, len(step.target))
-        begun, before = bool(self._mean), recall(step.objective, self._mean, weights)
+        begun, before = bool(self._mean), recall(step.objective, self._mean, weights, self.of)
         after = torch._foreach_lerp(shared, before, self.momentum) if begun or self.faithful == "paper" else shared
-        self._mean = remember(step.objective, self._mean, weights, after)
+        self._mean = remember(step.objective, self._mean, weights, after, self.of)
         taken_out = after if self.faithful == "paper" else before
         return list(torch._foreach_sub(gradients, torch._foreach_mul(taken_out, self.sigma)))

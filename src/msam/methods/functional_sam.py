@@ -33,6 +33,7 @@ class FunctionalSAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    kind = "ascent"
     name, family = "functional-sam", "sharpness"
     paper = "Singh et al. 2025, ICML"
     # rho: as SAM

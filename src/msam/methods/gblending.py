@@ -10,15 +10,16 @@ from torch import Tensor
 
 from msam.batches import average_over
 from msam.heads import Heads
-from msam.methods.base import Method, in_range
-from msam.objective import Objective
+from msam.losses import Losses, LossMethod
+from msam.methods.base import in_range
+from msam.objective import Objective, Pass
 from msam.remembering import Remembering
-from msam.types import Batches, Inputs, Outcome
+from msam.types import Batches, Inputs
 
 FUSED = "fused"
 
 
-class GBlending(Remembering, Method):
+class GBlending(Remembering, LossMethod):
     """Gradient-Blending (Wang, Tran and Feiszli 2020, arXiv 1905.12681).
 
     With `l_0` the fused loss and `l_m` that of a linear classifier on encoder m, one loss is trained:
@@ -87,17 +88,14 @@ class GBlending(Remembering, Method):
         )
         self._weights, self._epoch, self._before = list(given.values()), 0, torch.zeros(0)
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of the blend."""
-        names = [FUSED, *objective.encoders]
-        record = {f"weight/{name}": weight for name, weight in zip(names, self._weights, strict=True)}
-        if not any(self._weights[1:]):
-            return objective.accumulate_gradient(inputs, target, self._weights[0]).outcome(**record)
-        live = objective.forward(inputs, target)
-        losses = [live.loss, *self.heads.losses(objective, live, target).values()]
-        blend = torch.stack([weight * loss for weight, loss in zip(self._weights, losses, strict=True)]).sum()
-        objective.backpropagate(blend)
-        return live.outcome(**record)
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """Each loss times its weight."""
+        weights = dict(zip([FUSED, *objective.encoders], self._weights, strict=True))
+        fused, own = weights[FUSED] * live.loss, {}
+        if any(self._weights[1:]):
+            alone = self.heads.losses(objective, live, target)
+            own = {name: weights[name] * loss for name, loss in alone.items()}
+        return Losses(fused, own, record={f"weight/{name}": weight for name, weight in weights.items()})
 
     def next_epoch(self, objective: Objective, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Every N epochs, blends anew by what each loss has gained since the last time."""

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from msam.composition import AscentMethod
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
 from msam.perturbation import first_pass, sam_perturbation
 from msam.types import Inputs, Outcome
 
 
-class GNP(Method):
+class GNP(AscentMethod):
     """`u = (1 - alpha) g(theta) + alpha g(theta + rho g / |g|)` (Zhao et al. 2022, arXiv 2202.03599, Algorithm 1).
 
     M-SAM in its loss scope is this with alpha set by the batch, so GNP with the mean of that alpha is the control that
     a claim about modality awareness needs.
 
-    Passes a batch: 2 forwards, 2 backwards.
+    Passes a batch: 2 forwards, 2 backwards; with `of`, its passes twice.
+
+    Limits: `alpha=1` is SAM; `alpha=0` or `rho=0` is joint training, or the method `of`.
 
     Args:
-        alpha: share of the perturbed gradient, in [0, 1]; 1 is SAM, 0 is joint training.
-        rho: radius of the ball, at least 0; 0 is joint training.
+        alpha: share of the perturbed gradient, in [0, 1].
+        rho: radius of the ball, at least 0.
         sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
+        of: the method whose gradient is taken, such as `MBSD(...)`; the plain one if None.
     """
 
     name, family = "gnp", "sharpness"
@@ -29,15 +33,17 @@ class GNP(Method):
     # rho: as SAM
     search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
 
-    def __init__(self, alpha: float = 0.5, rho: float = 0.05, sync_perturbation: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, alpha: float = 0.5, rho: float = 0.05, sync_perturbation: bool = False, of: Method | None = None
+    ) -> None:
+        super().__init__(of)
         self.alpha, self.rho = in_range("alpha", alpha, 0, 1), in_range("rho", rho, 0)
         self.sync_perturbation = sync_perturbation
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the mixture."""
         if self.rho == 0 or self.alpha == 0:
-            return objective.accumulate_gradient(inputs, target).outcome()
-        with first_pass(objective, inputs, target, self.sync_perturbation) as step:
+            return self.plain_gradient(objective, inputs, target)
+        with first_pass(objective, inputs, target, self.sync_perturbation, of=self.of) as step:
             second = step.second_pass(lambda _, gradients: sam_perturbation(gradients, self.rho), self.alpha)
         return step.first.outcome(sharpness=second.loss - step.first.loss)

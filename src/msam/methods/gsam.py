@@ -35,6 +35,7 @@ class GSAM(Method):
         ValueError: if an argument is out of its range.
     """
 
+    kind = "ascent"
     name, family = "gsam", "sharpness"
     paper = "Zhuang et al. 2022, arXiv 2203.08065"
     # rho: as SAM; alpha keeps its default

@@ -46,6 +46,7 @@ class InfoReg(Remembering, Method):
         ValueError: if an argument is out of its range, or targets are no class indices.
     """
 
+    stands_alone = "it holds an encoder near the weights that an epoch starts from, which are not those of a climb"
     name, family = "inforeg", "balance"
     paper = "Huang et al. 2025, CVPR, arXiv 2503.18595"
     # beta: 0.95 for audio, 0.1 for vision in the code

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from msam.additive import additive_parts
 from msam.heads import Heads
-from msam.methods.base import Method, in_range, one_of
+from msam.losses import Losses, LossMethod
+from msam.methods.base import in_range, one_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
-from msam.types import Inputs, Outcome
+from msam.types import Inputs, Note
 
 
-class LFM(Remembering, Method):
+class LFM(Remembering, LossMethod):
     """Dynamically learning the modality gap (Yang et al. 2024, NeurIPS): classification and alignment of predictions.
 
     With `l_m` the loss of a classifier of modality m, `p_m` its probabilities, `a` the share of the alignment:
@@ -86,19 +87,17 @@ class LFM(Remembering, Method):
             self.needs = frozenset({"separate_encoders", "additive_fusion"})
         self._epoch = 0
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of classification and alignment."""
-        live = objective.forward(inputs, target)
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """Classification and alignment."""
         logits = self.logits(objective, live, inputs)
         apart = alignment(logits)
         share = self.share if len(logits) > 1 else 0.0
-        unit = objective.unit(live.logits, target)
+        penalty = share * objective.unit(live.logits, target) * apart
+        record: dict[str, Note] = {"share": share, "apart": apart.detach()}
         if self.faithful == "code":
-            objective.backpropagate(2 * ((1 - share) * live.loss + share * unit * apart))
-        else:
-            losses = torch.stack([live.loss, *(objective.loss(each, target) for each in logits)])
-            objective.backpropagate((1 - share) * losses.sum() + share * unit * apart)
-        return live.outcome(share=share, apart=apart.detach())
+            return Losses(live.loss, {}, 2 * penalty, 2 * (1 - share), record)
+        own = {name: objective.loss(each, target) for name, each in zip(objective.encoders, logits, strict=True)}
+        return Losses(live.loss, own, penalty, 1 - share, record)
 
     def logits(self, objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
         """Logits of each modality alone, with their graph, `[modalities, batch, classes]`."""

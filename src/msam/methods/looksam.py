@@ -45,6 +45,7 @@ class LookSAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    kind = "ascent"
     name, family = "looksam", "sharpness"
     paper = "Liu et al. 2022, arXiv 2203.02714"
     # rho: as SAM; every 5 batches, as in the paper

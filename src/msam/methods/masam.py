@@ -68,6 +68,7 @@ class MASAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    kind = "ascent"
     name, family = "masam", "sharpness"
     paper = "ICLR 2026, OpenReview AUKeDukcUi"
     # rho: 0.3 and 0.5 in the paper, 0.05 and 0.1 in the code's defaults

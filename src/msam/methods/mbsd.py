@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from msam.heads import Heads
-from msam.methods.base import Method, class_indices, in_range
-from msam.objective import Objective
-from msam.types import Inputs, Outcome
+from msam.losses import Losses, LossMethod
+from msam.methods.base import class_indices, in_range
+from msam.objective import Objective, Pass
+from msam.types import Inputs
 
 
-class MBSD(Method):
+class MBSD(LossMethod):
     """Balanced self-distillation after Liu et al. 2023 (WSDM), in the version of BalanceBenchmark (arXiv 2502.10816).
 
     With `l_m`, `z_m`, `p_m` the loss, logits and probabilities of a linear classifier on encoder m, for each sample and
@@ -58,16 +59,14 @@ class MBSD(Method):
         super().__init__()
         self.weight, self.heads = in_range("weight", weight, 0), Heads(widths, classes, seed)
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of all losses and of the reconcilement."""
-        live = objective.forward(inputs, target)
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """All losses and the reconcilement."""
         class_indices(self, live.logits, target)
         logits = self.heads(live.features)
-        alone = [objective.loss(logits[name], target) for name in objective.encoders]
+        own = {name: objective.loss(logits[name], target) for name in objective.encoders}
         apart = reconcilement(torch.stack([logits[name] for name in objective.encoders]), target)
-        unit = objective.unit(live.logits, target)
-        objective.backpropagate(torch.stack([live.loss, *alone]).sum() + self.weight * unit * apart)
-        return live.outcome(apart=apart.detach())
+        penalty = self.weight * objective.unit(live.logits, target) * apart
+        return Losses(live.loss, own, penalty, record={"apart": apart.detach()})
 
 
 def reconcilement(logits: Tensor, target: Tensor) -> Tensor:

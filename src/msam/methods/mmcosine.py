@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam.methods.base import Method, in_range
-from msam.objective import Objective
+from msam.losses import Losses, LossMethod
+from msam.methods.base import in_range
+from msam.objective import Objective, Pass
 from msam.types import Features, Inputs, Outcome
 
 
-class MMCosine(Method):
+class MMCosine(LossMethod):
     """Multi-modal cosine loss (Xu et al. 2023, arXiv 2303.05338).
 
         z_k = scale sum_m <h_m, W_mk> / |h_m||W_mk|,   loss = l(z)
@@ -53,14 +54,19 @@ class MMCosine(Method):
                 "has them."
             )
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of the cosine loss."""
-        live = objective.forward(inputs, target, local=True)
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """The cosine loss."""
         loss = objective.loss(self.cosines(objective, live.features), target)
-        gradients = objective.compute_gradients(loss, objective.parameters())
+        return Losses(loss, record={"loss/cosine": loss.detach()})
+
+    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
+        """Adds the gradient of the cosine loss, which does not reach the fusion's bias."""
+        live = objective.forward(inputs, target, local=True)
+        losses = self.losses(objective, live, inputs, target)
+        gradients = objective.compute_gradients(losses.total(), objective.parameters())
         objective.add_gradients(gradients)
         objective.share_gradients(gradients)
-        return live.outcome(**{"loss/cosine": loss.detach()})
+        return live.outcome(**losses.record)
 
     def predict(self, objective: Objective, inputs: Inputs) -> Tensor:
         """The scaled sum of cosines, in evaluation mode."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method, in_range
-from msam.objective import Objective
+from msam.losses import Losses, LossMethod
+from msam.methods.base import in_range
+from msam.objective import Objective, Pass
 from msam.remembering import Remembering
-from msam.types import Inputs, Outcome
+from msam.types import Inputs
 
 
-class ModalityDropout(Remembering, Method):
+class ModalityDropout(Remembering, LossMethod):
     """Whole modalities are dropped sample by sample (ModDrop, Neverova et al. 2014, arXiv 1501.00102, Section 3.4).
 
         d_im ~ Bernoulli(1 - p),  at least one of a sample's modalities kept
@@ -47,20 +48,19 @@ class ModalityDropout(Remembering, Method):
         super().__init__()
         self.rate, self.seed, self._batches = in_range("rate", rate, 0, 1), seed, 0
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of the loss with modalities dropped."""
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """The loss with modalities dropped."""
         stream = torch.Generator().manual_seed(self.seed * 1_000_003 + self._batches)
         self._batches += 1
         if self.rate == 0 or len(objective.encoders) == 1:
-            return objective.accumulate_gradient(inputs, target).outcome()
-        live = objective.forward(inputs, target)
+            return Losses(live.loss)
         kept = kept_modalities(len(target), len(objective.encoders), self.rate, stream)
         features = {
             name: feature * rows.to(feature).view(-1, *[1] * (feature.dim() - 1))
             for (name, feature), rows in zip(live.features.items(), kept.T, strict=True)
         }
-        objective.backpropagate(objective.loss(objective.coalitions.fused(live, features), target))
-        return live.outcome(kept=kept.double().mean())
+        loss = objective.loss(objective.coalitions.fused(live, features), target)
+        return Losses(loss, record={"kept": kept.double().mean()})
 
 
 def kept_modalities(samples: int, modalities: int, rate: float, stream: torch.Generator) -> Tensor:

@@ -36,6 +36,7 @@ class MomentumSAM(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    kind = "ascent"
     name, family = "momentum-sam", "sharpness"
     paper = "Becker et al. 2024, arXiv 2401.12033"
     # rho: ten times SAM's

@@ -144,6 +144,7 @@ class MSES(Remembering, Method):
 
     remembers = ("before", "smooth", "least", "waited", "best")
 
+    stands_alone = "it puts stopped modalities back to their best epoch, which an ascent would move"
     needs = frozenset({"separate_encoders", "fuse"})
     learns_from = frozenset({"valid"})
 

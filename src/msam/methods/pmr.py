@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msam.batches import moved
-from msam.methods.base import Method, class_indices, in_range, one_of
-from msam.objective import Objective
+from msam.losses import Losses, LossMethod
+from msam.methods.base import class_indices, in_range, one_of
+from msam.objective import Objective, Pass
 from msam.remembering import Remembering
-from msam.types import Batches, Inputs, Outcome
+from msam.types import Batches, Inputs
 
 
-class PMR(Remembering, Method):
+class PMR(Remembering, LossMethod):
     """Prototypical Modal Rebalance (Fan et al. 2023, arXiv 2211.07089).
 
     A class's prototype `c_mk` is the mean of modality m's features over a part of the training set, a running mean over
@@ -100,13 +101,12 @@ class PMR(Remembering, Method):
                 "number."
             )
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of the loss with the slower modality's prototype term."""
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """The loss and the slower modality's prototype term."""
         entropy = self.entropy if self._epoch < self.early else 0.0
         over = self.end is not None and self._epoch > self.end
         if over or not self._prototypes or self.alpha == entropy == 0:
-            return objective.accumulate_gradient(inputs, target).outcome(**dict.fromkeys(_lags(objective), 0.0))
-        live = objective.forward(inputs, target)
+            return Losses(live.loss, record=dict.fromkeys(_lags(objective), 0.0))
         class_indices(self, live.logits, target)
         seen = self._seen.to(target.device)
         pairs = zip(objective.encoders, self._prototypes, strict=True)
@@ -117,8 +117,8 @@ class PMR(Remembering, Method):
         if entropy:
             spread = torch.stack([-(log_p.exp() * log_p).sum(-1).mean() for log_p in clusters])
             extra = extra - entropy * (lead * spread).sum()
-        objective.backpropagate(live.loss + objective.unit(live.logits, target) * extra)
-        return live.outcome(**dict(zip(_lags(objective), lag, strict=True)))
+        penalty = objective.unit(live.logits, target) * extra
+        return Losses(live.loss, penalty=penalty, record=dict(zip(_lags(objective), lag, strict=True)))
 
     def weights(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """`w_m` and `v_m` of the modalities' scores, `[modalities]` each."""

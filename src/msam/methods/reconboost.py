@@ -75,6 +75,7 @@ class ReconBoost(Remembering, Method):
 
     remembers = ("epoch",)
 
+    stands_alone = "its gradient is of another loss in each stage, and of one modality at a time"
     needs = frozenset({"separate_encoders", "additive_fusion"})
 
     def __init__(

@@ -45,6 +45,7 @@ class Relearning(Remembering, Method):
         ValueError: if an argument is out of its range.
     """
 
+    stands_alone = "it puts encoders part of the way back to where they started"
     name, family = "relearning", "balance"
     paper = "Wei et al. 2024, ECCV, arXiv 2407.09705"
     # strength: 3 in the authors' settings; every: 15 epochs of 70 and more, scaled down for short runs

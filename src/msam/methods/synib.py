@@ -7,12 +7,13 @@ from math import log
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method, class_indices, in_range
-from msam.objective import Objective
-from msam.types import Inputs, Outcome
+from msam.losses import Losses, LossMethod
+from msam.methods.base import class_indices, in_range
+from msam.objective import Objective, Pass
+from msam.types import Inputs
 
 
-class SynIB(Method):
+class SynIB(LossMethod):
     """Penalty on the confidence of predictions that lack a modality, after SynIB (2026, arXiv 2606.09853).
 
     With `z_-m` the logits when modality m's feature is zero, and U the uniform distribution over C classes:
@@ -47,18 +48,17 @@ class SynIB(Method):
         super().__init__()
         self.beta = in_range("beta", beta, 0)
 
-    def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
-        """Adds the gradient of the loss with its penalty."""
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """The loss and its penalty."""
         count = len(objective.encoders)
         if self.beta == 0 or count == 1:
-            return objective.accumulate_gradient(inputs, target).outcome(confidence=0.0)
-        live = objective.forward(inputs, target)
+            return Losses(live.loss, record={"confidence": 0.0})
         class_indices(self, live.logits, target)
         without = ~torch.eye(count, dtype=torch.bool)
         logits = objective.coalitions.training_logits(live, inputs, without, "zero-feature")
         excess = confidence(logits)
-        objective.backpropagate(live.loss + self.beta * objective.unit(live.logits, target) * excess)
-        return live.outcome(confidence=excess.detach())
+        penalty = self.beta * objective.unit(live.logits, target) * excess
+        return Losses(live.loss, penalty=penalty, record={"confidence": excess.detach()})
 
 
 def confidence(logits: Tensor) -> Tensor:

@@ -11,14 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam.heads import Heads
-from msam.methods.base import Method, in_range
+from msam.losses import Losses, LossMethod
+from msam.methods.base import in_range
 from msam.model_state import evaluation, restore_state
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
 
 
-class UMT(Remembering, Method):
+class UMT(Remembering, LossMethod):
     """Uni-modal teachers (Du et al. 2021, arXiv 2106.11059): distillation of features.
 
         loss = l + scale sum_m mean((h_m - t_m(x_m))^2)
@@ -79,6 +80,8 @@ class UMT(Remembering, Method):
             raise ValueError("UMT needs teachers, or widths and classes to train some itself; found neither.")
         self.heads = Heads(widths, classes, seed) if teachers is None and widths and classes else None
         self._given = None if teachers is None else dict(teachers)
+        if teachers is None:
+            self.stands_alone = "it trains in two stages and puts the model back in between; give it `teachers`"
         self._epoch = 0
         self._first: dict[str, Tensor] = {}
         self._learned: dict[str, dict[str, Tensor]] = {}
@@ -102,13 +105,16 @@ class UMT(Remembering, Method):
         """Adds the gradient of the loss with the distances to the teachers, or that of teaching them."""
         if self.heads is not None and self._epoch < self.teaching:
             return self._teach(self.heads, objective, inputs, target)
+        return super().backward(objective, inputs, target)
+
+    def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
+        """The loss and the distances to the teachers."""
         if self.scale == 0:
-            return objective.accumulate_gradient(inputs, target).outcome(**dict.fromkeys(_distances(objective), 0.0))
-        live = objective.forward(inputs, target)
+            return Losses(live.loss, record=dict.fromkeys(_distances(objective), 0.0))
         distances = torch.stack([self._distance(objective, live, inputs, modality) for modality in objective.encoders])
         pull = self.scale * distances.sum()
-        objective.backpropagate(live.loss + objective.unit(live.logits, target) * pull)
-        return live.outcome(**dict(zip(_distances(objective), distances.detach(), strict=True)))
+        record = dict(zip(_distances(objective), distances.detach(), strict=True))
+        return Losses(live.loss, penalty=objective.unit(live.logits, target) * pull, record=record)
 
     def _distance(self, objective: Objective, live: Pass, inputs: Inputs, modality: str) -> Tensor:
         teacher = self._teachers(objective)[modality]

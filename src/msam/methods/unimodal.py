@@ -26,6 +26,7 @@ class Unimodal(Method):
     paper = ""
     controls = frozenset({"unimodal"})
 
+    kind = "loss"
     needs = frozenset({"encoders", "fuse"})
 
     def __init__(self, modality: str, absent: Absent = "zero-feature") -> None:

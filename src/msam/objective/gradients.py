@@ -68,7 +68,8 @@ class LossGradients:
         """
         values = [g.to_sparse(self._sparse[w]) if w in self._sparse else g for w, g in gradients.items()]
         if values:
-            self.runtime.backward(_Deposit.apply(values, *gradients))  # type: ignore[no-untyped-call]
+            deposit = _Deposit.apply(values, *gradients)  # type: ignore[no-untyped-call]
+            self.runtime.backward(deposit if self.runtime.weight is None else self.runtime.times_weight(deposit))
 
     def scale(self) -> Tensor | float:
         """What the user's `backward` multiplies gradients by, measured on a loss of one; the float 1 if nothing."""

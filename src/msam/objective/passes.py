@@ -8,9 +8,9 @@ What is kept of a pass makes it repeatable. Passes are counted here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 
@@ -39,6 +39,7 @@ class Pass:
         start: random state before the forward pass.
         before: random state before each encoder.
         between: random state between the encoders and the fusion.
+        record: measurements of the method whose pass it was.
     """
 
     loss: Tensor
@@ -47,6 +48,7 @@ class Pass:
     start: RandomState
     before: Mapping[str, RandomState]
     between: RandomState
+    record: Mapping[str, Note] = field(default_factory=dict)
 
     def rows(self, rows: slice) -> Pass:
         """The same for some of its samples; the loss stays that of all."""
@@ -59,7 +61,9 @@ class Pass:
         return replace(self, loss=self.loss.detach(), logits=self.logits.detach(), features=features)
 
     def outcome(self, **record: Note) -> Outcome:
-        """This pass as the outcome of a method."""
+        """This pass as the outcome of a method; measurements of its own by names in use get the prefix `of/`."""
+        if self.record:
+            record = {f"of/{name}" if name in record else name: note for name, note in self.record.items()} | record
         return Outcome(self.loss.detach(), self.logits.detach(), record)
 
 
@@ -74,6 +78,17 @@ class Passes:
 
     def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
         self.view, self.runtime, self.distributed = view, runtime, distributed
+        self._noted: list[Pass] | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[list[Pass]]:
+        """The passes made inside, without their graphs, in their order."""
+        passes: list[Pass] = []
+        self._noted = passes
+        try:
+            yield passes
+        finally:
+            self._noted = None
 
     def accumulate_gradient(
         self,
@@ -118,7 +133,10 @@ class Passes:
         names, outputs = self.view.encoders, capture.outputs
         complete = len(outputs) == len(names)  # each encoder was called once, as a module
         features = dict(zip(names, map(outputs.__getitem__, names), strict=True)) if complete else {}
-        return Pass(loss, logits, features, start, capture.states, capture.end)
+        step = Pass(loss, logits, features, start, capture.states, capture.end)
+        if self._noted is not None:
+            self._noted.append(step.detached())
+        return step
 
     def prepared(self, inputs: Inputs) -> Inputs:
         """Inputs as passes take them: every modality is there, and rows of samples that lack one hold zeros.
@@ -164,7 +182,7 @@ class Passes:
         for name, encoder in self.view.encoders.items():
             if any(map(_trained, encoder.parameters())):
                 counts.encoder_backwards[name] += 1
-        self.runtime.backward(loss)
+        self.runtime.backward(loss if self.runtime.weight is None else self.runtime.times_weight(loss))
 
     def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
         """One forward pass with its graph, for a method that builds losses of its own from logits and features.

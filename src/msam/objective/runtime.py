@@ -31,6 +31,7 @@ class Runtime:
 
     Attributes:
         counts: passes made so far.
+        weight: what every back-propagation is multiplied by, see `weighted`; None for nothing.
     """
 
     def __init__(
@@ -45,6 +46,22 @@ class Runtime:
         self.backward = backward
         self.context = context or (fabric_context(view.model) if view.entry is not view.model else None) or nullcontext
         self.counts = Counts()
+        self.weight: float | Tensor | None = None
+
+    @contextmanager
+    def weighted(self, weight: float | Tensor) -> Iterator[None]:
+        """What is back-propagated inside counts `weight` times; losses and the user's loss scale are as before."""
+        self.weight = weight
+        try:
+            yield
+        finally:
+            self.weight = None
+
+    def times_weight(self, loss: Tensor) -> Tensor:
+        """A loss as often as it counts, see `weighted`."""
+        if self.weight is None:
+            return loss
+        return loss * (self.weight.to(loss) if isinstance(self.weight, Tensor) else self.weight)
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

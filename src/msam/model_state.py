@@ -234,6 +234,19 @@ class StashedGradients:
             weight.grad = earlier
 
 
+@contextmanager
+def collected_gradients(weights: Iterable[Tensor]) -> Iterator[Callable[[Tensor], Tensor | None]]:
+    """Gradients that are back-propagated inside can be taken one by one; afterwards `.grad` is what it was."""
+    before = {weight: weight.grad for weight in weights}
+    for weight in before:
+        weight.grad = None
+    try:
+        yield lambda weight: weight.grad
+    finally:
+        for weight, gradient in before.items():
+            weight.grad = gradient
+
+
 def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
     """Multiplies each `.grad` in place; weights without one are passed over. The number 0 lets go of the gradients."""
     released = not isinstance(factor, Tensor) and factor == 0
@@ -271,7 +284,8 @@ class Capture:
         devices: whose random generators the passes draw from, beside the CPU's.
 
     Attributes:
-        outputs: module name -> the tensor it returned; left out if it was called twice, or returned something else.
+        outputs: module name -> the tensor it returned; left out if it was called twice, returned something else, or was
+            called without a graph that the pass around it has (within a reentrant checkpoint).
         states: module name -> random state when it was called.
         end: random state when the last of them had returned.
     """
@@ -282,6 +296,7 @@ class Capture:
         self.states: dict[str, RandomState] = {}
         self.end: RandomState = {}
         self._modules = modules
+        self._with_graph = torch.is_grad_enabled()
         self._calls: Counter[str] = Counter()
         self._hooks: list[RemovableHandle] = []
 
@@ -301,7 +316,7 @@ class Capture:
     def _after(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self._calls[name] += 1
         self.outputs[name] = output
-        if self._calls[name] > 1 or not isinstance(output, Tensor):
+        if self._calls[name] > 1 or not isinstance(output, Tensor) or torch.is_grad_enabled() is not self._with_graph:
             del self.outputs[name]
         self.end = random_state(self.devices)
 

@@ -8,8 +8,8 @@ What is kept of a pass makes it repeatable. Passes are counted here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -74,6 +74,7 @@ class Passes:
 
     def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
         self.view, self.runtime, self.distributed = view, runtime, distributed
+        self._is_new = False  # whether the last forward pass has not been back-propagated yet
 
     def accumulate_gradient(
         self,
@@ -178,7 +179,19 @@ class Passes:
             local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
         """
         with self.distributed.on_this_rank() if local else nullcontext(), keeping_buffers(self.view.is_compiled):
-            return self.run(inputs, target)
+            step = self.run(inputs, target)
+        self._is_new = not local
+        return step
+
+    @contextmanager
+    def backward_like_the_pass(self) -> Iterator[None]:
+        """The first backward pass through a forward pass; further ones inside leave no trace, as one would have.
+
+        Checkpoints that are computed again in a backward pass write to running statistics each time.
+        """
+        first, self._is_new = self._is_new, False
+        with nullcontext() if first else unrecorded(self.view.bare, replay=random_state([self.view.device])):
+            yield
 
     def count_forward(self) -> None:
         """Counts a forward pass of the whole model."""

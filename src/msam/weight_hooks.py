@@ -1,0 +1,67 @@
+"""Hooks that a user has put on weights: each is called once a batch, on the gradient that arrives in `.grad`.
+
+    with without_hooks(weights):
+        slopes = torch.autograd.grad(loss, weights)          # of the loss alone
+    hooked(weight, slope)                                    # what a plain backward pass would have made of it
+    with deferred_optimizers(weights): ...                   # optimizers that step inside backward wait until the end
+
+Tensor hooks (`register_hook`) mask or scale a gradient; hooks after accumulation
+(`register_post_accumulate_grad_hook`) often step an optimizer. Torch has no public name for either list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from msam.types import Gradients
+
+_BEFORE, _AFTER = "_backward_hooks", "_post_accumulate_grad_hooks"
+
+
+@contextmanager
+def without_hooks(weights: Iterable[Tensor]) -> Iterator[None]:
+    """No hook of these leaves is called inside."""
+    with _emptied(weights, _BEFORE), _emptied(weights, _AFTER):
+        yield
+
+
+@contextmanager
+def deferred_optimizers(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Hooks after accumulation are called on leaving, once for each weight that has a gradient; not after an error."""
+    with _emptied(weights, _AFTER) as waiting:
+        yield
+    for weight, hooks in waiting:
+        for hook in list(hooks.values()) if weight.grad is not None else ():
+            hook(weight)
+
+
+def hooked(gradients: Gradients) -> Gradients:
+    """Gradients as the tensor hooks of their weights leave them."""
+    return {weight: _through(weight, gradient) for weight, gradient in gradients.items()}
+
+
+def _through(weight: Tensor, gradient: Tensor) -> Tensor:
+    for hook in list((getattr(weight, _BEFORE, None) or {}).values()) if weight.is_leaf else ():
+        changed = hook(gradient)
+        gradient = gradient if changed is None else changed
+    return gradient
+
+
+@contextmanager
+def _emptied(weights: Iterable[Tensor], kind: str) -> Iterator[list[tuple[Tensor, dict[int, Any]]]]:
+    """Takes the hooks of one kind away; inside, what was taken."""
+    lists = [(weight, getattr(weight, kind, None)) for weight in weights if weight.is_leaf]
+    taken = [(weight, hooks, dict(hooks)) for weight, hooks in lists if hooks]
+    for _, hooks, _ in taken:
+        hooks.clear()
+    try:
+        yield [(weight, saved) for weight, _, saved in taken]
+    finally:
+        for _, hooks, saved in taken:
+            later = dict(hooks)
+            hooks.clear()
+            hooks.update(saved | later)

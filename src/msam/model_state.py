@@ -92,7 +92,13 @@ def training(*parts: object) -> None:
 
 
 @contextmanager
-def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evaluation: bool = False) -> Iterator[None]:
+def unrecorded(
+    model: nn.Module,
+    *,
+    replay: RandomState | None = None,
+    in_evaluation: bool = False,
+    save: Callable[[], Callable[[], None]] | None = None,
+) -> Iterator[None]:
     """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations).
 
     Normalisation layers in evaluation mode write nothing and are passed over.
@@ -101,6 +107,7 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
         model: whose buffers are kept.
         replay: draws inside repeat those that followed this state, as in `replayed`; else the random stream goes on.
         in_evaluation: the passes are in evaluation mode, as in `evaluation`.
+        save: keeps what else passes may write (`msam.side_effects`), and returns what puts it back.
     """
     writing, flags = [], {}
     for module in modules(model):
@@ -109,6 +116,7 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
             writing.append(module)
     buffers = _SavedBuffers(writing) if writing else None
     present = None if replay is None else random_state(replay)
+    undo = None if save is None else save()
     try:
         for module, training in flags.items() if in_evaluation else ():
             if training:
@@ -124,6 +132,8 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
         for module, training in flags.items() if in_evaluation else ():
             if module.training is not training:
                 module.training = training
+        if undo is not None:
+            undo()
 
 
 class _SavedBuffers:
@@ -258,6 +268,11 @@ def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
             gradients.append(weight.grad)
     if gradients:
         torch._foreach_mul_(gradients, factor)
+
+
+def write_values(weight: Tensor, values: Tensor) -> None:
+    """Writes earlier values of a weight back, past autograd."""
+    weight.data.copy_(values)
 
 
 def restore_state(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:

@@ -71,7 +71,9 @@ class Coalitions:
         some = masks[~masks.all(1)]
         if not len(some):
             return torch.stack([live.logits] * len(masks))
-        state = partial(unrecorded, self.view.bare, replay=live.start, in_evaluation=in_evaluation)
+        state = partial(
+            unrecorded, self.view.bare, replay=live.start, in_evaluation=in_evaluation, save=self.runtime.save
+        )
         logits = self._isolated(
             lambda features: torch.stack(
                 compute(replace(live, features=features), inputs, some, absent, in_evaluation)
@@ -89,7 +91,9 @@ class Coalitions:
 
         There is no trace in running statistics or the random stream.
         """
-        return self._isolated(partial(self._fuse, live), features, partial(unrecorded, self.view.bare))
+        return self._isolated(
+            partial(self._fuse, live), features, partial(unrecorded, self.view.bare, save=self.runtime.save)
+        )
 
     def accumulate_part_gradient(
         self,
@@ -117,8 +121,8 @@ class Coalitions:
             local: in data-parallel training, leave this gradient on its own rank.
         """
         ranks = self.passes.distributed.on_this_rank() if local else nullcontext()
-        with unrecorded(self.view.bare, replay=first.start), ranks:
-            live = self.passes.run(inputs, target)
+        with unrecorded(self.view.bare, replay=first.start, save=self.runtime.save), ranks:
+            live = self.passes.run(inputs, target, like=first)
             with self.runtime.context():
                 (slope,) = torch.autograd.grad(live.loss, live.logits)
                 along = self._along(part, live, inputs)
@@ -132,7 +136,7 @@ class Coalitions:
         with requires_grad_only(list(block), among=self.view.parameters()):
             with self.runtime.context():
                 logits = self._alone(inputs, modality, absent)
-                loss = self.passes.loss(logits, target)
+                loss = self.passes.batch_loss(logits, target)
             with distributed.on_this_rank():
                 self.passes.backpropagate(loss)
         distributed.share_gradients()
@@ -161,7 +165,7 @@ class Coalitions:
     def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
         """What a modality's encoder makes of an all-zero input, in evaluation mode, with its graph, `[1, ...]`."""
         encoder, zeros = self.view.encoders[name], torch.zeros_like(inputs[name][:1])
-        state = partial(unrecorded, encoder, in_evaluation=True)
+        state = partial(unrecorded, encoder, in_evaluation=True, save=self.runtime.save)
         return isolated(lambda _: encoder(zeros), {}, trainable(encoder), state, self._differentiate)
 
     def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:

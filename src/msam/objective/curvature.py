@@ -67,13 +67,13 @@ class Curvature:
         """
         draws = seeded_state(seed, [self.view.device])
         with (
-            unrecorded(self.view.bare, replay=draws, in_evaluation=True),
+            unrecorded(self.view.bare, replay=draws, in_evaluation=True, save=self.runtime.save),
             requires_grad_only(weights, among=self.view.parameters()),
             _twice_differentiable(self.view.bare) if weights else torch.no_grad(),
         ):
             with self.runtime.context():
                 logits = self._coalition_logits(self.passes.prepared(inputs), coalition, absent, seed)
-                loss = self.passes.loss(logits, target)
+                loss = self.passes.batch_loss(logits, target)
             yield loss
 
     def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False) -> list[Tensor]:

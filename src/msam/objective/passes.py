@@ -74,6 +74,7 @@ class Passes:
 
     def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
         self.view, self.runtime, self.distributed = view, runtime, distributed
+        self._is_first = True  # whether no pass has been made yet
         self._is_new = False  # whether the last forward pass has not been back-propagated yet
 
     def accumulate_gradient(
@@ -96,7 +97,7 @@ class Passes:
             observed: note features and random states on the way, which takes two hooks an encoder.
             like: an earlier pass whose random draws are repeated, with no trace in running statistics.
         """
-        quiet = nullcontext() if like is None else unrecorded(self.view.bare, replay=like.start)
+        quiet = nullcontext() if like is None else unrecorded(self.view.bare, replay=like.start, save=self.runtime.save)
         with quiet, self.distributed.on_this_rank() if local and self.distributed.active else nullcontext():
             step = self.run(inputs, target, observed and like is None, like)
             self.backpropagate(step.loss * (weight.to(step.loss) if isinstance(weight, Tensor) else weight))
@@ -106,6 +107,8 @@ class Passes:
         """One forward pass with its graph; one like an earlier pass starts from the same random state."""
         inputs = self.prepared(inputs)
         start = random_state([device_of(self.view.bare)]) if like is None else like.start
+        if self.runtime.effects is not None and like is None:
+            self.runtime.effects.begin()
         self.count_forward()
         watched = self.view.observable if observed or self.view.is_compiled else {}  # a graph is compiled with hooks
         capture = Capture({} if self._joint else watched, start)
@@ -115,7 +118,10 @@ class Passes:
             else:
                 logits, capture.outputs = self._joint(inputs)
         with self.runtime.context():
-            loss = self.loss(logits, target)
+            loss = self.batch_loss(logits, target)
+        if self._is_first:
+            self.runtime.find_effects()
+            self._is_first = False
         names, outputs = self.view.encoders, capture.outputs
         complete = len(outputs) == len(names)  # each encoder was called once, as a module
         features = dict(zip(names, map(outputs.__getitem__, names), strict=True)) if complete else {}
@@ -133,7 +139,20 @@ class Passes:
         return zero_absent_rows(inputs) if any(map(is_mask, inputs)) else inputs
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The criterion's value, 0-d.
+        """The criterion's value, 0-d, beside that of the batch's pass: what the criterion remembers does not move.
+
+        Raises:
+            TypeError, ValueError: as `batch_loss`.
+        """
+        undo = None if self.runtime.save is None else self.runtime.save()
+        try:
+            return self.batch_loss(logits, target)
+        finally:
+            if undo is not None:
+                undo()
+
+    def batch_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The criterion's value, 0-d, as in a plain training step.
 
         Raises:
             TypeError: if the model's output or the criterion's is not a tensor.
@@ -167,7 +186,7 @@ class Passes:
                 counts.encoder_backwards[name] += 1
         self.runtime.backward(loss)
 
-    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
+    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False, like: Pass | None = None) -> Pass:
         """One forward pass with its graph, for a method that builds losses of its own from logits and features.
 
         It is to be followed by `backpropagate`, or by any number of `compute_gradients` and one `add_gradients`.
@@ -177,10 +196,11 @@ class Passes:
             inputs: modality -> `[batch, ...]`.
             target: `[batch, ...]`.
             local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
+            like: an earlier pass of the batch that this one follows.
         """
         with self.distributed.on_this_rank() if local else nullcontext(), keeping_buffers(self.view.is_compiled):
-            step = self.run(inputs, target)
-        self._is_new = not local
+            step = self.run(inputs, target, like=like)
+        self._is_new = like is None
         return step
 
     @contextmanager
@@ -190,7 +210,8 @@ class Passes:
         Checkpoints that are computed again in a backward pass write to running statistics each time.
         """
         first, self._is_new = self._is_new, False
-        with nullcontext() if first else unrecorded(self.view.bare, replay=random_state([self.view.device])):
+        draws = random_state([self.view.device])
+        with nullcontext() if first else unrecorded(self.view.bare, replay=draws, save=self.runtime.save):
             yield
 
     def count_forward(self) -> None:

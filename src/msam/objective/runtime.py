@@ -17,6 +17,7 @@ from torch import Tensor
 from msam.model_state import device_of
 from msam.objective.model_view import ModelView
 from msam.objective.wrappers import fabric_context
+from msam.side_effects import SideEffects
 from msam.types import Counts, Gradients, Inputs
 
 
@@ -31,6 +32,8 @@ class Runtime:
 
     Attributes:
         counts: passes made so far.
+        effects: what passes may write besides buffers, None for nothing.
+        save: keeps it for passes that are not a batch's first, None for nothing.
     """
 
     def __init__(
@@ -45,6 +48,13 @@ class Runtime:
         self.backward = backward
         self.context = context or (fabric_context(view.model) if view.entry is not view.model else None) or nullcontext
         self.counts = Counts()
+        self.find_effects()
+
+    def find_effects(self) -> None:
+        """Looks for what passes may write besides buffers; again after the first pass, which may have made some."""
+        users = (self.view.criterion, *([] if self.call is operator.call else [self.call]))
+        self.effects = SideEffects.of(self.view.bare, *users)
+        self.save = None if self.effects is None else self.effects.save
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

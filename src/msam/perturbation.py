@@ -27,6 +27,7 @@ from msam.blocks import dense
 from msam.model_state import StashedGradients, perturbed, scale_gradients, trainable
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
+from msam.weight_hooks import STEPPED, deferred_optimizers, steps_in_backward
 
 
 class Perturbation(NamedTuple):
@@ -108,6 +109,8 @@ class TwoPass:
         self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
         self.first: Pass = objective.accumulate_gradient(inputs, target, local=True, observed=observed)
+        if objective.passes.stepped:
+            raise RuntimeError(STEPPED)
         if synchronised:
             self._synchronise()
 
@@ -225,5 +228,9 @@ def first_pass(
         part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
         low_precision: run the second forward pass in bfloat16.
     """
-    with StashedGradients(trainable(objective.bare, objective.criterion)) as earlier:
+    weights = trainable(objective.bare, objective.criterion)
+    optimizers = deferred_optimizers(weights) if any(map(steps_in_backward, weights)) else nullcontext()
+    with optimizers, StashedGradients(weights) as earlier:
         yield TwoPass(objective, inputs, target, earlier, synchronised, observed, part, low_precision)
+        if objective.passes.stepped:
+            raise RuntimeError(STEPPED)

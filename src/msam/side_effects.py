@@ -57,8 +57,13 @@ class SideEffects:
         self._namespaces, self._frozen = namespaces, frozen
         self._small = sum(weight.nbytes for weight in frozen.values()) <= _LIMIT
         self._written: set[str] = set()
-        self._saves = 0
+        self._batches = 0
         self._draws: dict[int, Any] = {}
+
+    def follow(self, earlier: SideEffects | None) -> None:
+        """Goes on from what has been noted of the same objects."""
+        if earlier is not None:
+            self._batches, self._draws, self._written = earlier._batches, earlier._draws, earlier._written
 
     @classmethod
     def of(cls, model: nn.Module, *users: object) -> SideEffects | None:
@@ -71,17 +76,17 @@ class SideEffects:
 
     def begin(self) -> None:
         """Notes where the generators stand that the batch's first pass will draw from."""
+        self._batches += 1
         values = (value for namespace in self._namespaces for value in namespace.values().values())
         self._draws = {id(value): _state(value) for value in values if isinstance(value, _GENERATORS)}
 
     def save(self) -> Callable[[], None]:
         """Lets passes work on copies, and draw what the first pass drew, until what is returned is called."""
-        self._saves += 1
         memo: dict[int, Any] = {}
         originals = [(namespace, namespace.values()) for namespace in self._namespaces]
         for namespace, values in originals:
             namespace.bound.update({name: self._copy(value, memo) for name, value in values.items()})
-        looking = self._small and not self._saves & (self._saves - 1)  # the first, second, fourth, eighth, ... time
+        looking = self._small and not self._batches & (self._batches - 1)  # in the first, second, fourth, ... batch
         names = list(self._frozen) if looking else list(self._written)
         saved = {name: self._frozen[name].detach().clone() for name in names}
         versions = {name: weight._version for name, weight in self._frozen.items()}

@@ -13,13 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from msam.types import Gradients
 
 _BEFORE, _AFTER = "_backward_hooks", "_post_accumulate_grad_hooks"
+STEPPED = (
+    "Expected weights to stay while a method computes its gradient, found that a backward pass has changed them: an "
+    "optimizer steps inside it; step once after `backward(inputs, target)`, or from register_post_accumulate_grad_hook."
+)
+steps_in_backward = attrgetter(_AFTER)
+"""The hooks of a weight that may step an optimizer, if it has any."""
 
 
 @contextmanager
@@ -40,8 +48,22 @@ def deferred_optimizers(weights: Sequence[Tensor]) -> Iterator[None]:
 
 
 def hooked(gradients: Gradients) -> Gradients:
-    """Gradients as the tensor hooks of their weights leave them."""
-    return {weight: _through(weight, gradient) for weight, gradient in gradients.items()}
+    """Gradients as the tensor hooks of their weights leave them.
+
+    Raises:
+        RuntimeError: if a hook moves its weight.
+    """
+    touched = [weight for weight in gradients if weight.is_leaf and getattr(weight, _BEFORE, None)]
+    before = fingerprint(touched)
+    through = {weight: _through(weight, gradient) for weight, gradient in gradients.items()}
+    if before != fingerprint(touched):
+        raise RuntimeError(STEPPED)
+    return through
+
+
+def fingerprint(weights: Sequence[Tensor]) -> list[float]:
+    """Norms, which differ once weights have moved."""
+    return torch.stack(torch._foreach_norm(list(weights))).tolist() if weights else []
 
 
 def _through(weight: Tensor, gradient: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ from msam.objective.runtime import Runtime
 from msam.objective.wrappers import compile_alike, compiled, keeping_buffers
 from msam.presence import is_mask, zero_absent_rows
 from msam.types import Features, Inputs, Note, Outcome
+from msam.weight_hooks import STEPPED, fingerprint
 
-_trained = attrgetter("requires_grad")
+_trained, _version = attrgetter("requires_grad"), attrgetter("_version")
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,15 @@ class Passes:
         view: the model and criterion.
         runtime: how the user runs them.
         distributed: the ranks that share gradients.
+
+    Attributes:
+        stepped: whether weights have moved in a backward pass of this batch.
     """
 
     def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
         self.view, self.runtime, self.distributed = view, runtime, distributed
+        self._is_watched = True  # whether the first backward pass is still to come
+        self.stepped = False
         self._is_first = True  # whether no pass has been made yet
         self._is_new = False  # whether the last forward pass has not been back-propagated yet
 
@@ -107,8 +113,10 @@ class Passes:
         """One forward pass with its graph; one like an earlier pass starts from the same random state."""
         inputs = self.prepared(inputs)
         start = random_state([device_of(self.view.bare)]) if like is None else like.start
-        if self.runtime.effects is not None and like is None:
-            self.runtime.effects.begin()
+        if like is None:
+            self.stepped = False
+            if self.runtime.effects is not None:
+                self.runtime.effects.begin()
         self.count_forward()
         watched = self.view.observable if observed or self.view.is_compiled else {}  # a graph is compiled with hooks
         capture = Capture({} if self._joint else watched, start)
@@ -184,7 +192,31 @@ class Passes:
         for name, encoder in self.view.encoders.items():
             if any(map(_trained, encoder.parameters())):
                 counts.encoder_backwards[name] += 1
+        if self._is_watched or self.runtime.backward is not Tensor.backward:
+            self._watched_backward(loss)
+        else:
+            self.runtime.backward(loss)
+
+    def probe(self, loss: Tensor) -> None:
+        """Back-propagates a loss that is none of the model's, to see what the user's `backward` makes of it.
+
+        Raises:
+            RuntimeError: if that moves the model's weights.
+        """
+        weights = self.view.parameters()
+        before = sum(map(_version, weights))
         self.runtime.backward(loss)
+        if before != sum(map(_version, weights)):
+            raise RuntimeError(STEPPED)
+
+    def _watched_backward(self, loss: Tensor) -> None:
+        """Back-propagates, and notes whether an optimizer has stepped meanwhile; by values the first time."""
+        weights = self.view.parameters()
+        before, values = sum(map(_version, weights)), fingerprint(weights) if self._is_watched else None
+        self.runtime.backward(loss)
+        moved = values is not None and values != fingerprint(weights)
+        self.stepped = self.stepped or moved or before != sum(map(_version, weights))
+        self._is_watched = False
 
     def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False, like: Pass | None = None) -> Pass:
         """One forward pass with its graph, for a method that builds losses of its own from logits and features.

@@ -48,12 +48,16 @@ class Runtime:
         self.backward = backward
         self.context = context or (fabric_context(view.model) if view.entry is not view.model else None) or nullcontext
         self.counts = Counts()
+        self.effects: SideEffects | None = None
         self.find_effects()
 
     def find_effects(self) -> None:
         """Looks for what passes may write besides buffers; again after the first pass, which may have made some."""
         users = (self.view.criterion, *([] if self.call is operator.call else [self.call]))
+        earlier = self.effects
         self.effects = SideEffects.of(self.view.bare, *users)
+        if self.effects is not None:
+            self.effects.follow(earlier)
         self.save = None if self.effects is None else self.effects.save
 
     @contextmanager

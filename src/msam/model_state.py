@@ -93,7 +93,13 @@ def training(*parts: object) -> None:
 
 
 @contextmanager
-def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evaluation: bool = False) -> Iterator[None]:
+def unrecorded(
+    model: nn.Module,
+    *,
+    replay: RandomState | None = None,
+    in_evaluation: bool = False,
+    save: Callable[[], Callable[[], None]] | None = None,
+) -> Iterator[None]:
     """Forward passes inside leave no trace in any buffer (running statistics, counters, power iterations).
 
     Normalisation layers in evaluation mode write nothing and are passed over.
@@ -102,6 +108,7 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
         model: whose buffers are kept.
         replay: draws inside repeat those that followed this state, as in `replayed`; else the random stream goes on.
         in_evaluation: the passes are in evaluation mode, as in `evaluation`.
+        save: keeps what else passes may write (`msam.side_effects`), and returns what puts it back.
     """
     writing, flags = [], {}
     for module in modules(model):
@@ -110,6 +117,7 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
             writing.append(module)
     buffers = _SavedBuffers(writing) if writing else None
     present = None if replay is None else random_state(replay)
+    undo = None if save is None else save()
     try:
         for module, training in flags.items() if in_evaluation else ():
             if training:
@@ -125,6 +133,8 @@ def unrecorded(model: nn.Module, *, replay: RandomState | None = None, in_evalua
         for module, training in flags.items() if in_evaluation else ():
             if module.training is not training:
                 module.training = training
+        if undo is not None:
+            undo()
 
 
 class _SavedBuffers:
@@ -274,6 +284,19 @@ class SavedState:
         self._buffers.restore()
 
 
+@contextmanager
+def collected_gradients(weights: Iterable[Tensor]) -> Iterator[Callable[[Tensor], Tensor | None]]:
+    """Gradients that are back-propagated inside can be taken one by one; afterwards `.grad` is what it was."""
+    before = {weight: weight.grad for weight in weights}
+    for weight in before:
+        weight.grad = None
+    try:
+        yield lambda weight: weight.grad
+    finally:
+        for weight, gradient in before.items():
+            weight.grad = gradient
+
+
 def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
     """Multiplies each `.grad` in place; weights without one are passed over. The number 0 lets go of the gradients."""
     released = not isinstance(factor, Tensor) and factor == 0
@@ -285,6 +308,11 @@ def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:
             gradients.append(weight.grad)
     if gradients:
         torch._foreach_mul_(gradients, factor)
+
+
+def write_values(weight: Tensor, values: Tensor) -> None:
+    """Writes earlier values of a weight back, past autograd."""
+    weight.data.copy_(values)
 
 
 def restore_state(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
@@ -311,7 +339,8 @@ class Capture:
         devices: whose random generators the passes draw from, beside the CPU's.
 
     Attributes:
-        outputs: module name -> the tensor it returned; left out if it was called twice, or returned something else.
+        outputs: module name -> the tensor it returned; left out if it was called twice, returned something else, or was
+            called without a graph that the pass around it has (within a reentrant checkpoint).
         states: module name -> random state when it was called.
         end: random state when the last of them had returned.
     """
@@ -322,6 +351,7 @@ class Capture:
         self.states: dict[str, RandomState] = {}
         self.end: RandomState = {}
         self._modules = modules
+        self._with_graph = torch.is_grad_enabled()
         self._calls: Counter[str] = Counter()
         self._hooks: list[RemovableHandle] = []
 
@@ -341,7 +371,7 @@ class Capture:
     def _after(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self._calls[name] += 1
         self.outputs[name] = output
-        if self._calls[name] > 1 or not isinstance(output, Tensor):
+        if self._calls[name] > 1 or not isinstance(output, Tensor) or torch.is_grad_enabled() is not self._with_graph:
             del self.outputs[name]
         self.end = random_state(self.devices)
 

@@ -28,6 +28,7 @@ from msam.gradient_source import GradientSource, MethodGradient
 from msam.model_state import StashedGradients, perturbed, scale_gradients, trainable
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
+from msam.weight_hooks import STEPPED, deferred_optimizers, steps_in_backward
 
 if TYPE_CHECKING:
     from msam.methods.base import Method
@@ -137,6 +138,8 @@ class TwoPass:
         self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
         self.first: Pass = source.accumulate_gradient(inputs, target, local=True, observed=observed)
+        if objective.passes.stepped:
+            raise RuntimeError(STEPPED)
         if synchronised:
             self._synchronise()
 
@@ -257,5 +260,9 @@ def first_pass(
         of: the method whose gradient it is; the objective's own if None.
     """
     source: GradientSource = objective if of is None else MethodGradient(objective, of)
-    with StashedGradients(trainable(objective.bare, objective.criterion, of)) as earlier:
+    weights = trainable(objective.bare, objective.criterion, of)
+    optimizers = deferred_optimizers(weights) if any(map(steps_in_backward, weights)) else nullcontext()
+    with optimizers, StashedGradients(weights) as earlier:
         yield TwoPass(objective, source, inputs, target, earlier, synchronised, observed, part, low_precision)
+        if objective.passes.stepped:
+            raise RuntimeError(STEPPED)

@@ -201,7 +201,7 @@ def test_criterion_that_returns_no_scalar_is_refused(name: str, criterion: Any, 
 def test_method_that_asks_for_more_than_the_model_shows_is_refused_and_others_are_named(
     method: Callable[[], Method], net: Callable[[], nn.Module], lacking: str
 ) -> None:
-    refused, sentence = method(), rf"needs a model with {lacking}.*does not show; .*GNP, Joint, .*SAM.* would work"
+    refused, sentence = method(), rf"needs a model with {lacking}.*does not show; .*GNP, .*Joint, .*SAM.* would work"
     with pytest.raises(ValueError, match=sentence) as error:
         refused.on(net(), F.cross_entropy)
     assert type(refused).__name__ not in str(error.value).partition("; ")[2].replace(",", "").split()
@@ -209,7 +209,7 @@ def test_method_that_asks_for_more_than_the_model_shows_is_refused_and_others_ar
 
 @pytest.mark.parametrize("scope", ["loss", "encoder", "encoder+head", "shapley"])
 def test_unknown_fixed_modality_is_refused_before_training(scope: Any) -> None:
-    with pytest.raises(ValueError, match=r"one of \['dynamic', 'random', 'weakest', 'audio', 'image'\], found 'sound'"):
+    with pytest.raises(ValueError, match=r"one of \['dynamic', 'overfit', 'random', 'weakest', 'audio', 'image'\], found 'sound'"):
         MSAM(scope=scope, dominant="sound").on(model(2), F.cross_entropy)
     with pytest.raises(ValueError, match=r"one of \['audio', 'image'\], found 'sound'"):
         Unimodal("sound").on(model(2), F.cross_entropy)

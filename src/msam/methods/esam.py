@@ -13,6 +13,7 @@ from msam.objective import Objective, Pass
 from msam.perturbation import sam_perturbation
 from msam.remembering import Remembering
 from msam.types import Inputs, Outcome
+from msam.weight_hooks import hooked
 
 
 class ESAM(Remembering, Method):
@@ -75,7 +76,7 @@ class ESAM(Remembering, Method):
         if self.rho == 0 and self.gamma == 1:
             return objective.accumulate_gradient(inputs, target).outcome()
         live = objective.forward(inputs, target)
-        gradients = objective.compute_gradients(live.loss, self.drawn(objective.parameters()))
+        gradients = hooked(objective.compute_gradients(live.loss, self.drawn(objective.parameters())))
         climb = sam_perturbation(list(gradients.values()), self.rho)
         with perturbed(list(gradients), climb.direction, climb.length / self.beta):
             rows = self.minding(objective, live.detached(), inputs, target)

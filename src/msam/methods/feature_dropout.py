@@ -94,8 +94,8 @@ class FeatureDropout(Remembering, LossMethod):
         if chosen:
             if not live.features:
                 raise ValueError(
-                    "FeatureDropout needs the outputs of the encoders, which the model's forward pass did not show; call "
-                    "each encoder once, as a module."
+                    "FeatureDropout needs the outputs of the encoders, which the model's forward pass did not show; "
+                    "call each encoder once, as a module."
                 )
             features = {**live.features, **dropped(live.features, chosen, self.rate, stream)}
             logits = objective.coalitions.fused(live, features)

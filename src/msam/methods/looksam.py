@@ -13,6 +13,7 @@ from msam.objective import Objective, Pass
 from msam.perturbation import ball, sam_perturbation
 from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Outcome
+from msam.weight_hooks import hooked
 
 
 class LookSAM(Remembering, Method):
@@ -76,7 +77,7 @@ class LookSAM(Remembering, Method):
     def climb(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor, gradients: Gradients) -> Tensor:
         """Deposits SAM's gradient and remembers its part orthogonal to g; returns the loss up there."""
         weights, plain = list(gradients), list(gradients.values())
-        with perturbed(weights, *sam_perturbation(plain, self.rho)):
+        with perturbed(weights, *sam_perturbation(list(hooked(gradients).values()), self.rho)):
             second = objective.second.forward_like(live.detached(), inputs, target)
             sharp = objective.compute_gradients(second.loss, weights)
         sideways = orthogonal([sharp[weight] for weight in weights], plain)

@@ -16,6 +16,7 @@ from msam.objective import Objective, Pass
 from msam.perturbation import ball
 from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Note, Outcome
+from msam.weight_hooks import hooked
 
 
 class MASAM(Remembering, Method):
@@ -147,14 +148,15 @@ class MASAM(Remembering, Method):
     ) -> tuple[Tensor, Gradients]:
         """The fused loss at theta + epsilon, and the gradients that stand in for the plain ones."""
         block = [weight for weight in objective.parameters(modality) if weight in fused]
+        climbing = hooked(fused)
         if self.faithful == "code":
-            with perturbed(block, projected(fused, alone, block, self.rho)):
+            with perturbed(block, projected(climbing, hooked(alone), block, self.rho)):
                 second = objective.second.forward_like(live.detached(), inputs, target)
                 losses = torch.stack([second.loss, *self.heads.losses(objective, second, target).values()])
                 weights = [weight for name in objective.encoders for weight in objective.parameters(name)]
                 total = losses[0] + self.weight * losses[1:].sum()
                 return second.loss.detach(), objective.compute_gradients(total, weights)
-        epsilon = [self.rho * cos.to(step) * step for step in ball([fused[weight] for weight in block], 1.0)]
+        epsilon = [self.rho * cos.to(step) * step for step in ball([climbing[weight] for weight in block], 1.0)]
         with perturbed(block, epsilon):
             second = objective.second.forward_encoder_like(modality, live.detached(), inputs, target)
             moved = objective.compute_gradients(second.loss, block)

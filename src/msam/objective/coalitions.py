@@ -6,18 +6,21 @@ logits = objective.coalitions.training_logits(live, inputs, masks)      # [coali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from msam.coalition import Absent, absent_features
 from msam.deprecation import Renamed
-from msam.model_state import on_gradient, random_state, replayed, requires_grad_only, unrecorded
+from msam.model_state import on_gradient, random_state, replayed, requires_grad_only, trainable, unrecorded
+from msam.objective.differentiation import differentiate
 from msam.objective.evaluation import Evaluation, expand_rows
+from msam.objective.isolated import isolated
 from msam.objective.passes import Pass
 from msam.types import Features, Inputs
 
@@ -65,9 +68,20 @@ class Coalitions:
             in_evaluation: run the coalitions that leave out a modality in evaluation mode.
         """
         compute = self._fusion_coalitions if self.view.can_fuse else self._masked_coalitions
-        quiet = unrecorded(self.view.bare, replay=live.start, in_evaluation=in_evaluation)
-        with self.runtime.context(), quiet:
-            others = iter(compute(live, inputs, masks[~masks.all(1)], absent, in_evaluation))
+        some = masks[~masks.all(1)]
+        if not len(some):
+            return torch.stack([live.logits] * len(masks))
+        state = partial(
+            unrecorded, self.view.bare, replay=live.start, in_evaluation=in_evaluation, save=self.runtime.save
+        )
+        logits = self._isolated(
+            lambda features: torch.stack(
+                compute(replace(live, features=features), inputs, some, absent, in_evaluation)
+            ),
+            {} if in_evaluation else live.features,
+            state,
+        )
+        others = iter(logits)
         return torch.stack([live.logits if full else next(others) for full in masks.all(1).tolist()])
 
     __call__ = Renamed("training_logits")
@@ -77,8 +91,9 @@ class Coalitions:
 
         There is no trace in running statistics or the random stream.
         """
-        with self.runtime.context(), unrecorded(self.view.bare):
-            return self._fuse(live, features)
+        return self._isolated(
+            partial(self._fuse, live), features, partial(unrecorded, self.view.bare, save=self.runtime.save)
+        )
 
     def accumulate_part_gradient(
         self,
@@ -106,8 +121,8 @@ class Coalitions:
             local: in data-parallel training, leave this gradient on its own rank.
         """
         ranks = self.passes.distributed.on_this_rank() if local else nullcontext()
-        with unrecorded(self.view.bare, replay=first.start), ranks:
-            live = self.passes.run(inputs, target)
+        with unrecorded(self.view.bare, replay=first.start, save=self.runtime.save), ranks:
+            live = self.passes.run(inputs, target, like=first)
             with self.runtime.context():
                 (slope,) = torch.autograd.grad(live.loss, live.logits)
                 along = self._along(part, live, inputs)
@@ -121,11 +136,37 @@ class Coalitions:
         with requires_grad_only(list(block), among=self.view.parameters()):
             with self.runtime.context():
                 logits = self._alone(inputs, modality, absent)
-                loss = self.passes.loss(logits, target)
+                loss = self.passes.batch_loss(logits, target)
             with distributed.on_this_rank():
                 self.passes.backpropagate(loss)
         distributed.share_gradients()
         return Pass(loss, logits, {}, start, {}, start).detached()
+
+    def _isolated(
+        self,
+        compute: Callable[[Features], Tensor],
+        features: Features,
+        state: Callable[[], AbstractContextManager[Any]],
+    ) -> Tensor:
+        """Computes within a state of the model that is entered again when the result is back-propagated."""
+
+        def within(features: Features) -> Tensor:
+            with self.runtime.context():
+                return compute(features)
+
+        return isolated(within, features, trainable(self.view.bare), state, self._differentiate)
+
+    def _differentiate(
+        self, outputs: Sequence[Tensor], weights: Sequence[Tensor], along: Sequence[Tensor]
+    ) -> Sequence[Tensor | None]:
+        ranks = self.passes.distributed.active
+        return differentiate(outputs, weights, self.view.parameters(), along=along, ranks=ranks)
+
+    def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
+        """What a modality's encoder makes of an all-zero input, in evaluation mode, with its graph, `[1, ...]`."""
+        encoder, zeros = self.view.encoders[name], torch.zeros_like(inputs[name][:1])
+        state = partial(unrecorded, encoder, in_evaluation=True, save=self.runtime.save)
+        return isolated(lambda _: encoder(zeros), {}, trainable(encoder), state, self._differentiate)
 
     def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:
         present = live.features or self._encoded_again(inputs, live)
@@ -168,7 +209,7 @@ class Coalitions:
                 on_gradient(feature, partial(self.runtime.count_encoder_backward, name))
         else:
             present = dict(live.features)
-        replacements = absent_features(absent, present, partial(self.evaluation.encode_zeros, inputs))
+        replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))
         if in_evaluation and len(masks):
             return list(self.evaluation.fuse_stacked(present, replacements, masks.to(self.view.device)))
         return self._fuse_coalitions_like(live, present, replacements, masks)

@@ -7,7 +7,7 @@ with objective.curvature.loss_at(inputs, target, weights) as loss:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from msam.coalition import Absent, absent_features, absent_inputs
 from msam.model_state import requires_grad_only, seeded_state, unrecorded
+from msam.objective.differentiation import REENTRANT, node_names
 from msam.objective.evaluation import Evaluation, expand_rows
 from msam.types import Coalition, Inputs
 
@@ -66,13 +67,13 @@ class Curvature:
         """
         draws = seeded_state(seed, [self.view.device])
         with (
-            unrecorded(self.view.bare, replay=draws, in_evaluation=True),
+            unrecorded(self.view.bare, replay=draws, in_evaluation=True, save=self.runtime.save),
             requires_grad_only(weights, among=self.view.parameters()),
             _twice_differentiable(self.view.bare) if weights else torch.no_grad(),
         ):
             with self.runtime.context():
                 logits = self._coalition_logits(self.passes.prepared(inputs), coalition, absent, seed)
-                loss = self.passes.loss(logits, target)
+                loss = self.passes.batch_loss(logits, target)
             yield loss
 
     def gradient(self, loss: Tensor, weights: Sequence[Tensor], *, create_graph: bool = False) -> list[Tensor]:
@@ -87,6 +88,8 @@ class Curvature:
             ValueError: if the loss depends on none of the weights.
         """
         parts: Sequence[Tensor | None] = [None]
+        if REENTRANT in node_names([loss]):
+            raise ValueError(_ONCE.format("a reentrant checkpoint; pass use_reentrant=False"))
         if loss.requires_grad:
             parts = torch.autograd.grad(loss, list(weights), create_graph=create_graph, allow_unused=True)
         if all(part is None for part in parts):
@@ -112,7 +115,7 @@ class Curvature:
                 "the criterion cannot be differentiated twice; use a measure that needs no Hessian."
             )
         outputs, along = zip(*moving, strict=True)
-        if "torch::autograd::Error" in _nodes(outputs):  # left by once_differentiable; torch would pass over it
+        if "torch::autograd::Error" in node_names(outputs):  # left by once_differentiable; torch would pass over it
             raise ValueError(_ONCE.format("a custom function marked once_differentiable"))
         try:
             return list(torch.autograd.grad(outputs, list(weights), along, materialize_grads=True))
@@ -143,17 +146,6 @@ class Curvature:
         seen = {name: self.view.encoders[name](inputs[name][rows]) for name in gone}
         replaced = absent_features(absent, seen, partial(self.evaluation.encode_zeros, inputs), generator)
         return expand_rows(replaced, len(inputs[gone[0]]))
-
-
-def _nodes(outputs: Iterable[Tensor]) -> set[str]:
-    """Names of the operations behind some tensors."""
-    waiting, seen = [output.grad_fn for output in outputs], set()
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [behind for behind, _ in node.next_functions]
-    return {node.name() for node in seen}
 
 
 @contextmanager

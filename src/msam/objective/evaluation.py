@@ -40,7 +40,7 @@ class Evaluation:
         bare = self.view.bare
         present = random_state([device_of(bare)])
         try:
-            with torch.no_grad(), unrecorded(bare, in_evaluation=True), self.runtime.context():
+            with torch.no_grad(), unrecorded(bare, in_evaluation=True, save=self.runtime.save), self.runtime.context():
                 yield
         finally:
             set_random_state(present)

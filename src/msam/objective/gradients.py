@@ -7,7 +7,7 @@ objective.add_gradients({weight: 0.5 * g for weight, g in shared.items()})
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import log
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from msam.blocks import dense
 from msam.deprecation import Renamed
+from msam.objective.differentiation import differentiate
 from msam.objective.passes import Passes
 from msam.objective.wrappers import keeping_buffers
 from msam.types import Gradients
@@ -48,10 +49,10 @@ class LossGradients:
         weights, scale = list(weights), self.scale()
         if not weights:
             return {}
-        with keeping_buffers(self.view.is_compiled):
-            slopes: Sequence[Tensor | None] = torch.autograd.grad(
-                loss * scale, weights, retain_graph=True, create_graph=create_graph, allow_unused=True
-            )
+        ranks = self.passes.distributed.active
+        with keeping_buffers(self.view.is_compiled), self.passes.backward_like_the_pass():
+            trained = self.view.parameters()
+            slopes = differentiate([loss * scale], weights, trained, create_graph=create_graph, ranks=ranks)
         given = [(weight, g) for weight, g in zip(weights, slopes, strict=True) if g is not None]
         self._sparse |= {weight: g.sparse_dim() for weight, g in given if g.is_sparse}
         reached = {weight: dense(g) / scale if isinstance(scale, Tensor) else dense(g) for weight, g in given}
@@ -77,7 +78,7 @@ class LossGradients:
             return 1.0
         one = torch.ones((), device=self.view.device, requires_grad=True)
         with self.passes.distributed.on_this_rank():
-            self.runtime.backward(one.clone())
+            self.passes.probe(one.clone())
         return 1.0 if one.grad is None else one.grad
 
     def unit(self, logits: Tensor, target: Tensor) -> Tensor:

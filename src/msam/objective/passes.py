@@ -23,8 +23,9 @@ from msam.objective.runtime import Runtime
 from msam.objective.wrappers import compile_alike, compiled, keeping_buffers
 from msam.presence import is_mask, zero_absent_rows
 from msam.types import Features, Inputs, Note, Outcome
+from msam.weight_hooks import STEPPED, fingerprint
 
-_trained = attrgetter("requires_grad")
+_trained, _version = attrgetter("requires_grad"), attrgetter("_version")
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,18 @@ class Passes:
         view: the model and criterion.
         runtime: how the user runs them.
         distributed: the ranks that share gradients.
+
+    Attributes:
+        stepped: whether weights have moved in a backward pass of this batch.
     """
 
     def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
         self.view, self.runtime, self.distributed = view, runtime, distributed
         self._noted: list[Pass] | None = None
+        self._is_watched = True  # whether the first backward pass is still to come
+        self.stepped = False
+        self._is_first = True  # whether no pass has been made yet
+        self._is_new = False  # whether the last forward pass has not been back-propagated yet
 
     @contextmanager
     def noted(self) -> Iterator[list[Pass]]:
@@ -110,7 +118,7 @@ class Passes:
             observed: note features and random states on the way, which takes two hooks an encoder.
             like: an earlier pass whose random draws are repeated, with no trace in running statistics.
         """
-        quiet = nullcontext() if like is None else unrecorded(self.view.bare, replay=like.start)
+        quiet = nullcontext() if like is None else unrecorded(self.view.bare, replay=like.start, save=self.runtime.save)
         with quiet, self.distributed.on_this_rank() if local and self.distributed.active else nullcontext():
             step = self.run(inputs, target, observed and like is None, like)
             self.backpropagate(step.loss * (weight.to(step.loss) if isinstance(weight, Tensor) else weight))
@@ -120,6 +128,10 @@ class Passes:
         """One forward pass with its graph; one like an earlier pass starts from the same random state."""
         inputs = self.prepared(inputs)
         start = random_state([device_of(self.view.bare)]) if like is None else like.start
+        if like is None:
+            self.stepped = False
+            if self.runtime.effects is not None:
+                self.runtime.effects.begin()
         self.count_forward()
         watched = self.view.observable if observed or self.view.is_compiled else {}  # a graph is compiled with hooks
         capture = Capture({} if self._joint else watched, start)
@@ -129,7 +141,10 @@ class Passes:
             else:
                 logits, capture.outputs = self._joint(inputs)
         with self.runtime.context():
-            loss = self.loss(logits, target)
+            loss = self.batch_loss(logits, target)
+        if self._is_first:
+            self.runtime.find_effects()
+            self._is_first = False
         names, outputs = self.view.encoders, capture.outputs
         complete = len(outputs) == len(names)  # each encoder was called once, as a module
         features = dict(zip(names, map(outputs.__getitem__, names), strict=True)) if complete else {}
@@ -150,7 +165,20 @@ class Passes:
         return zero_absent_rows(inputs) if any(map(is_mask, inputs)) else inputs
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The criterion's value, 0-d.
+        """The criterion's value, 0-d, beside that of the batch's pass: what the criterion remembers does not move.
+
+        Raises:
+            TypeError, ValueError: as `batch_loss`.
+        """
+        undo = None if self.runtime.save is None else self.runtime.save()
+        try:
+            return self.batch_loss(logits, target)
+        finally:
+            if undo is not None:
+                undo()
+
+    def batch_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The criterion's value, 0-d, as in a plain training step.
 
         Raises:
             TypeError: if the model's output or the criterion's is not a tensor.
@@ -182,9 +210,34 @@ class Passes:
         for name, encoder in self.view.encoders.items():
             if any(map(_trained, encoder.parameters())):
                 counts.encoder_backwards[name] += 1
-        self.runtime.backward(loss if self.runtime.weight is None else self.runtime.times_weight(loss))
+        loss = loss if self.runtime.weight is None else self.runtime.times_weight(loss)
+        if self._is_watched or self.runtime.backward is not Tensor.backward:
+            self._watched_backward(loss)
+        else:
+            self.runtime.backward(loss)  # type: ignore[no-untyped-call]  # as torch has it
 
-    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False) -> Pass:
+    def probe(self, loss: Tensor) -> None:
+        """Back-propagates a loss that is none of the model's, to see what the user's `backward` makes of it.
+
+        Raises:
+            RuntimeError: if that moves the model's weights.
+        """
+        weights = self.view.parameters()
+        before = sum(map(_version, weights))
+        self.runtime.backward(loss)
+        if before != sum(map(_version, weights)):
+            raise RuntimeError(STEPPED)
+
+    def _watched_backward(self, loss: Tensor) -> None:
+        """Back-propagates, and notes whether an optimizer has stepped meanwhile; by values the first time."""
+        weights = self.view.parameters()
+        before, values = sum(map(_version, weights)), fingerprint(weights) if self._is_watched else None
+        self.runtime.backward(loss)
+        moved = values is not None and values != fingerprint(weights)
+        self.stepped = self.stepped or moved or before != sum(map(_version, weights))
+        self._is_watched = False
+
+    def forward(self, inputs: Inputs, target: Tensor, *, local: bool = False, like: Pass | None = None) -> Pass:
         """One forward pass with its graph, for a method that builds losses of its own from logits and features.
 
         It is to be followed by `backpropagate`, or by any number of `compute_gradients` and one `add_gradients`.
@@ -194,9 +247,23 @@ class Passes:
             inputs: modality -> `[batch, ...]`.
             target: `[batch, ...]`.
             local: in data-parallel training, leave what is back-propagated from this pass on its own rank.
+            like: an earlier pass of the batch that this one follows.
         """
         with self.distributed.on_this_rank() if local else nullcontext(), keeping_buffers(self.view.is_compiled):
-            return self.run(inputs, target)
+            step = self.run(inputs, target, like=like)
+        self._is_new = like is None
+        return step
+
+    @contextmanager
+    def backward_like_the_pass(self) -> Iterator[None]:
+        """The first backward pass through a forward pass; further ones inside leave no trace, as one would have.
+
+        Checkpoints that are computed again in a backward pass write to running statistics each time.
+        """
+        first, self._is_new = self._is_new, False
+        draws = random_state([self.view.device])
+        with nullcontext() if first else unrecorded(self.view.bare, replay=draws, save=self.runtime.save):
+            yield
 
     def count_forward(self) -> None:
         """Counts a forward pass of the whole model."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from msam.model_state import device_of
 from msam.objective.model_view import ModelView
 from msam.objective.wrappers import fabric_context
+from msam.side_effects import SideEffects
 from msam.types import Counts, Gradients, Inputs
 
 
@@ -32,6 +33,8 @@ class Runtime:
     Attributes:
         counts: passes made so far.
         weight: what every back-propagation is multiplied by, see `weighted`; None for nothing.
+        effects: what passes may write besides buffers, None for nothing.
+        save: keeps it for passes that are not a batch's first, None for nothing.
     """
 
     def __init__(
@@ -47,6 +50,17 @@ class Runtime:
         self.context = context or (fabric_context(view.model) if view.entry is not view.model else None) or nullcontext
         self.counts = Counts()
         self.weight: float | Tensor | None = None
+        self.effects: SideEffects | None = None
+        self.find_effects()
+
+    def find_effects(self) -> None:
+        """Looks for what passes may write besides buffers; again after the first pass, which may have made some."""
+        users = (self.view.criterion, *([] if self.call is operator.call else [self.call]))
+        earlier = self.effects
+        self.effects = SideEffects.of(self.view.bare, *users)
+        if self.effects is not None:
+            self.effects.follow(earlier)
+        self.save = None if self.effects is None else self.effects.save
 
     @contextmanager
     def weighted(self, weight: float | Tensor) -> Iterator[None]:

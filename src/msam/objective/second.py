@@ -50,7 +50,7 @@ class SecondPasses:
         with requires_grad_only(block, among=self.view.parameters()):
             if not (self.view.separable and first.features):
                 return self.passes.accumulate_gradient(inputs, target, weight, local=True, like=first)
-            with unrecorded(self.view.bare):
+            with unrecorded(self.view.bare, save=self.runtime.save):
                 second = self._forward_encoder_like(modality, first, inputs, target)
                 with self.passes.distributed.on_this_rank():
                     scale = weight.to(second.loss) if isinstance(weight, Tensor) else weight
@@ -62,8 +62,8 @@ class SecondPasses:
 
         For `compute_gradients`. Same random state, no trace in running statistics.
         """
-        with unrecorded(self.view.bare, replay=first.start):
-            return self.passes.forward(inputs, target, local=True)
+        with unrecorded(self.view.bare, replay=first.start, save=self.runtime.save):
+            return self.passes.forward(inputs, target, local=True, like=first)
 
     def forward_encoder_like(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
         """A forward pass like `first` at other weights of one encoder, which alone is run where the model allows it.
@@ -72,7 +72,7 @@ class SecondPasses:
         """
         if not (self.view.separable and first.features):
             return self.forward_like(first, inputs, target)
-        with unrecorded(self.view.bare):
+        with unrecorded(self.view.bare, save=self.runtime.save):
             return self._forward_encoder_like(modality, first, inputs, target)
 
     def _forward_encoder_like(self, modality: str, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
@@ -84,4 +84,4 @@ class SecondPasses:
                 features[modality] = self.view.encoders[modality](inputs[modality])
             with replayed(first.between):
                 logits = self.view.bare.fuse(features)
-            return replace(first, loss=self.passes.loss(logits, target), logits=logits, features=features)
+            return replace(first, loss=self.passes.batch_loss(logits, target), logits=logits, features=features)

@@ -1,0 +1,114 @@
+"""Gradients that leave `.grad` as it was, also where a part of the graph back-propagates on its own.
+
+    slopes = differentiate([loss], weights, trained=objective.parameters())       # one a weight, None if not reached
+
+`torch.autograd.grad` sees the graph that a forward pass has left. A reentrant checkpoint is one node in it: its weights
+are found when it is back-propagated, by a backward pass of its own into `.grad`, so there the gradients are collected.
+Hooks on weights are left to whoever adds a gradient to `.grad`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from msam.model_state import collected_gradients
+from msam.weight_hooks import without_hooks
+
+REENTRANT = "CheckpointFunctionBackward"
+"""Name of the node that a reentrant checkpoint leaves in a graph."""
+
+_ISOLATED = "_IsolatedBackward"
+"""Name of the library's own (`msam.objective.isolated`), which hides nothing."""
+
+
+_REFUSED = (
+    "A reentrant checkpoint hides weights from gradients that a method takes apart {}; pass use_reentrant=False to "
+    "torch.utils.checkpoint, or to gradient_checkpointing_enable(gradient_checkpointing_kwargs=...)."
+)
+
+
+def differentiate(
+    outputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    trained: Sequence[Tensor],
+    *,
+    along: Sequence[Tensor] | None = None,
+    create_graph: bool = False,
+    ranks: bool = False,
+) -> Sequence[Tensor | None]:
+    """`d (sum of outputs) / d weights`, None for a weight that is not reached; the graph is kept.
+
+    Args:
+        outputs: 0-d, or of any shape with `along`.
+        weights: parameters, or tensors within the graph.
+        trained: parameters that a part of the graph may back-propagate into on its own.
+        along: the gradient of something by each output.
+        create_graph: keep what differentiating the result needs.
+        ranks: a data-parallel wrapper listens to what is accumulated.
+
+    Raises:
+        ValueError: if a reentrant checkpoint makes it impossible.
+    """
+    leaves = {weight for weight in weights if weight.is_leaf}
+    with without_hooks({*leaves, *trained}):
+        nested = nested_backward(outputs) if leaves else None
+        if nested == REENTRANT and (create_graph or ranks):
+            raise ValueError(_REFUSED.format("in data-parallel training" if ranks else "twice"))
+        if nested != REENTRANT:
+            slopes = _slopes(outputs, weights, along, create_graph)
+            lost = any(slope is None and weight in leaves for weight, slope in zip(weights, slopes, strict=True))
+            if not (lost and nested) or create_graph or ranks:
+                return slopes
+        between = iter(_slopes(outputs, [weight for weight in weights if weight not in leaves], along, False))
+        with collected_gradients([*trained, *leaves, *_leaves(outputs)]) as collected:
+            torch.autograd.backward(list(outputs), None if along is None else list(along), retain_graph=True)
+            return [collected(weight) if weight in leaves else next(between) for weight in weights]
+
+
+def _slopes(
+    outputs: Sequence[Tensor], weights: Sequence[Tensor], along: Sequence[Tensor] | None, create_graph: bool
+) -> Sequence[Tensor | None]:
+    if not weights:
+        return []
+    try:
+        return torch.autograd.grad(
+            outputs, list(weights), along, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise ValueError(_REFUSED.format("at its output")) from error
+
+
+def nested_backward(outputs: Iterable[Tensor]) -> str | None:
+    """Name of a node that may back-propagate on its own: a reentrant checkpoint, else any function of Python."""
+    names = {node.name(): isinstance(node, BackwardCFunction) for node in _nodes(outputs)}
+    names.pop(_ISOLATED, None)
+    return REENTRANT if REENTRANT in names else next((name for name, python in names.items() if python), None)
+
+
+def node_names(outputs: Iterable[Tensor]) -> set[str]:
+    """Names of the operations behind some tensors."""
+    return {node.name() for node in _nodes(outputs)}
+
+
+def _leaves(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The tensors that the graph accumulates gradients into."""
+    accumulators: list[Any] = [node for node in _nodes(outputs) if node.name() == "torch::autograd::AccumulateGrad"]
+    return (node.variable for node in accumulators)
+
+
+def _nodes(outputs: Iterable[Tensor]) -> set[torch.autograd.graph.Node]:
+    """The operations behind some tensors."""
+    waiting, seen = [output.grad_fn for output in outputs], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [behind for behind, _ in node.next_functions]
+    return seen

@@ -35,6 +35,9 @@ ROWS = range(COUNT)
         ("12,34", None, 12.34),
         ("1,23,4", None, None),
         ("1e39", None, None),
+        ("(1,234.5)", -1234.5, None),
+        ("'1.5'", 1.5, None),
+        ("()", None, None),
         ("inf", None, None),
         ("0x10", None, None),
         ("", None, None),
@@ -122,6 +125,14 @@ def test_a_column_with_one_unknown_marker_is_named_and_not_hashed(tmp_path: Path
     path = table(tmp_path, x=[value if row % 3 == 0 else "n.d." for row, value in enumerate(noise())])
     with pytest.raises(ValueError, match=r"found 'n.d.' in line 3 of t.csv .*say --na 'n.d.' if it means none"):
         planned(path)
+
+
+def test_large_numbers_that_differ_little_are_told_apart(tmp_path: Path) -> None:
+    times = [1_700_000_000_000 + 97 * (row * 7 % COUNT) for row in ROWS]
+    plan = planned(table(tmp_path, at_ms=times, at_other=noise()))
+    read = [plan.read(row)["at"].tolist() for row in ROWS]
+    assert [first - read[0][0] for first, _ in read] == [time - times[0] for time in times]
+    assert [second for _, second in read] == pytest.approx(noise())
 
 
 def test_texts_with_numbers_in_them_stay_texts(tmp_path: Path) -> None:

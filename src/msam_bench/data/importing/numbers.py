@@ -116,9 +116,15 @@ def is_missing(cell: Any, markers: frozenset[str] = TEXT_MARKERS) -> bool:
 
 
 def parse(text: str, sign: DecimalSign = "point") -> float | None:
-    """The number that a text is, with that decimal sign; None if it is none that can be stored."""
+    """The number that a text is, with that decimal sign; None if it is none that can be stored.
+
+    Quotes around it do not matter; in parentheses it is negative, as accountants write it.
+    """
     mark, plain, grouped = (".", _POINT, _GROUPED_POINT) if sign == "point" else (",", _COMMA, _GROUPED_COMMA)
     text = text.replace("−", "-")
+    if len(text) > 2 and text[0] + text[-1] in ("''", '""', "()"):
+        inner = parse(text[1:-1].strip(), sign)
+        return -inner if inner is not None and text[0] == "(" else inner
     if match := grouped.fullmatch(text):
         text = text.replace(match["s"], "")
     elif not plain.fullmatch(text):

@@ -18,6 +18,10 @@ from msam_bench.data.importing.sources import RawSamples
 from msam_bench.data.modality import Modality
 
 
+_COARSE = 1e-4
+"""Columns whose rounding to float32 exceeds this share of their range are shifted first."""
+
+
 def build_arrays(
     name: str, samples: Sequence[Any], kind: str | None, places: Sequence[str], source: str = "an array"
 ) -> Column:
@@ -60,7 +64,7 @@ def build_vector(raw: RawSamples, name: str, members: Sequence[str]) -> Column:
     columns = [raw.numbers(member) for member in members]
     for member in members:
         _check_cells(raw, member)
-    values = torch.tensor([column.values for column in columns], dtype=torch.float64).T.float()
+    values, shifted = _narrowed(torch.tensor([column.values for column in columns], dtype=torch.float64).T)
     empty = [(row, member) for member, column in zip(members, columns, strict=True) for row in column.missing]
     found = {row: Gap(f"a number in column '{m}'", _shown(raw.cells[m][row])) for row, m in reversed(empty)}
     whole = values.isnan().all(1)
@@ -73,11 +77,23 @@ def build_vector(raw: RawSamples, name: str, members: Sequence[str]) -> Column:
         values.__getitem__,
         description + written,
         "--modality, --leave-out",
-        {"columns": list(members)},
+        {"columns": list(members), **({"shifted": True} if shifted else {})},
         absent={row: gap for row, gap in sorted(found.items()) if whole[row]},
         gaps={row: gap for row, gap in sorted(found.items()) if not whole[row]},
         fillable=True,
     )
+
+
+def _narrowed(values: Tensor) -> tuple[Tensor, bool]:
+    """Numbers `[samples, features]` as float32; about their middle where float32 would not tell them apart.
+
+    Values are standardised when they are loaded, so that a shift changes nothing but their rounding.
+    """
+    low, high = values.nan_to_num(nan=torch.inf).amin(0), values.nan_to_num(nan=-torch.inf).amax(0)
+    error = (values.float().double() - values).abs().nan_to_num(nan=0.0).amax(0)
+    coarse = error > _COARSE * (high - low)
+    middle = torch.where(coarse, (low + high) / 2, 0.0)
+    return (values - middle).float(), bool(coarse.any())
 
 
 def to_tensor(sample: Any, name: str) -> Tensor:

@@ -105,7 +105,7 @@ def _are_sentences(cells: Sequence[str]) -> bool:
 def _by_name(name: str, names: frozenset[str]) -> str | None:
     lower = name.lower()
     if is_index(name):
-        return "an index"
+        return "a column without a name" if lower.startswith("unnamed") and lower[:10] != "unnamed: 0" else "an index"
     if lower in SPLITS:
         return "names a split; --split takes it for one"
     if lower in GROUPS:

@@ -12,6 +12,8 @@ from msam_bench.cli.app import data_app
 from msam_bench.cli.screen import console, counting, line, new_grid
 from msam_bench.names import stem
 
+_WIDE = 400
+"""Columns of a list that no terminal shows."""
 _SHOWN = 12
 """Classes whose samples are counted on the screen."""
 _UNEVEN = 3.0
@@ -30,7 +32,7 @@ def list_data() -> None:
     grid = new_grid("name", "modalities", "classes", "train / valid / test", "licence", "here")
     for name in names():
         grid.add_row(name, *_row(name))
-    console.print(grid)
+    console.print(grid, width=None if console.is_terminal else _WIDE, crop=False)
     elsewhere = {name: source.where for name, source in registered().items() if source.where}
     if elsewhere:
         console.print("\nWhere to get what does not ship with msam:")

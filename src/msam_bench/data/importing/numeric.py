@@ -17,7 +17,6 @@ from msam_bench.data.importing.layouts import STORED, Layout, infer_layout
 from msam_bench.data.importing.sources import RawSamples
 from msam_bench.data.modality import Modality
 
-
 _COARSE = 1e-4
 """Columns whose rounding to float32 exceeds this share of their range are shifted first."""
 

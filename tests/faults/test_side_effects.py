@@ -312,7 +312,7 @@ def test_large_frozen_weights_that_a_second_pass_changes_are_named(monkeypatch: 
         backward(*data())
 
 
-# ---- optimizers inside backward ---------------------------------------------------------------------------------------
+# ---- optimizers inside backward --------------------------------------------------------------------------------------
 
 
 def trained(name: str, how: str) -> Tensor:

@@ -51,6 +51,7 @@ class MMCosine(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient of the cosine loss."""
         live = objective.forward(inputs, target, local=True)
+        live.require_features()
         loss = objective.loss(self.cosines(objective, live.features), target)
         gradients = objective.compute_gradients(loss, objective.parameters())
         objective.add_gradients(gradients)

@@ -219,10 +219,14 @@ class StashedGradients:
 
     `restore_earlier` adds them to what has been computed since. Leaving without an error adds them if `restore_earlier`
     was not called, and keeps each earlier tensor's identity; leaving with an error puts back exactly what was found.
+
+    Args:
+        weights: whose gradients are set aside.
+        until_the_end: add them on leaving only.
     """
 
-    def __init__(self, weights: Sequence[Tensor]) -> None:
-        self.weights = weights
+    def __init__(self, weights: Sequence[Tensor], *, until_the_end: bool = False) -> None:
+        self.weights, self.until_the_end = weights, until_the_end
         self.earlier: list[Tensor | None] = []
         self._joined = False
 
@@ -232,8 +236,10 @@ class StashedGradients:
             weight.grad = None
         return self
 
-    def restore_earlier(self) -> None:
+    def restore_earlier(self, *, at_the_end: bool = False) -> None:
         """Adds the earlier gradients to the present ones, before a pass whose gradients are shared between ranks."""
+        if self.until_the_end and not at_the_end:
+            return
         self._joined = True
         for weight, earlier in zip(self.weights, self.earlier, strict=True):
             if earlier is not None:
@@ -241,7 +247,7 @@ class StashedGradients:
 
     def __exit__(self, error: object, *_: object) -> None:
         if error is None and not self._joined:
-            self.restore_earlier()
+            self.restore_earlier(at_the_end=True)
         for weight, earlier in zip(self.weights, self.earlier, strict=True):
             if earlier is None and error is None:
                 continue
@@ -295,6 +301,12 @@ def collected_gradients(weights: Iterable[Tensor]) -> Iterator[Callable[[Tensor]
     finally:
         for weight, gradient in before.items():
             weight.grad = gradient
+
+
+def change_gradients(gradients: Mapping[Tensor, Tensor]) -> None:
+    """Gives weights other gradients."""
+    for weight, gradient in gradients.items():
+        weight.grad = gradient
 
 
 def scale_gradients(weights: Sequence[Tensor], factor: float | Tensor) -> None:

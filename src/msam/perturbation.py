@@ -25,10 +25,17 @@ from torch import Tensor
 
 from msam.blocks import dense
 from msam.gradient_source import GradientSource, MethodGradient
-from msam.model_state import StashedGradients, perturbed, scale_gradients, trainable
+from msam.model_state import StashedGradients, change_gradients, perturbed, scale_gradients, trainable
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
-from msam.weight_hooks import STEPPED, deferred_optimizers, steps_in_backward
+from msam.weight_hooks import (
+    STEPPED,
+    changed_by_hooks,
+    deferred_optimizers,
+    hooked,
+    steps_in_backward,
+    without_hooks,
+)
 
 if TYPE_CHECKING:
     from msam.methods.base import Method
@@ -133,8 +140,10 @@ class TwoPass:
         observed: bool = True,
         part: float = 1.0,
         low_precision: bool = False,
+        hooks: bool = False,
     ) -> None:
         self.objective, self.source, self.inputs, self.target = objective, source, inputs, target
+        self.hooks = hooks  # whether those of weights wait for the end of the step
         self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))  # two: normalisation refuses to train on one
         self.first: Pass = source.accumulate_gradient(inputs, target, local=True, observed=observed)
@@ -153,6 +162,8 @@ class TwoPass:
             if (gradient := weight.grad) is not None:
                 weights.append(weight)
                 gradients.append(gradient if gradient.layout is torch.strided else dense(gradient))
+        if self.hooks:
+            gradients = list(hooked(dict(zip(weights, gradients, strict=True))).values())
         return weights, gradients
 
     def weights(self, among: Sequence[Tensor] | None = None) -> list[Tensor]:
@@ -262,7 +273,14 @@ def first_pass(
     source: GradientSource = objective if of is None else MethodGradient(objective, of)
     weights = trainable(objective.bare, objective.criterion, of)
     optimizers = deferred_optimizers(weights) if any(map(steps_in_backward, weights)) else nullcontext()
-    with optimizers, StashedGradients(weights) as earlier:
-        yield TwoPass(objective, source, inputs, target, earlier, synchronised, observed, part, low_precision)
+    hooks = any(map(changed_by_hooks, weights)) and not objective.distributed.active
+    waiting = without_hooks(weights) if hooks else nullcontext()
+    with optimizers, StashedGradients(weights, until_the_end=hooks) as earlier:
+        with waiting:
+            yield TwoPass(
+                objective, source, inputs, target, earlier, synchronised, observed, part, low_precision, hooks
+            )
+        if hooks:
+            change_gradients(hooked({weight: weight.grad for weight in weights if weight.grad is not None}))
         if objective.passes.stepped:
             raise RuntimeError(STEPPED)

@@ -26,6 +26,9 @@ STEPPED = (
     "Expected weights to stay while a method computes its gradient, found that a backward pass has changed them: an "
     "optimizer steps inside it; step once after `backward(inputs, target)`, or from register_post_accumulate_grad_hook."
 )
+changed_by_hooks = attrgetter(_BEFORE)
+"""The hooks of a weight that may change its gradient, if it has any."""
+
 steps_in_backward = attrgetter(_AFTER)
 """The hooks of a weight that may step an optimizer, if it has any."""
 

@@ -110,6 +110,7 @@ class PMR(Remembering, LossMethod):
         class_indices(self, live.logits, target)
         seen = self._seen.to(target.device)
         pairs = zip(objective.encoders, self._prototypes, strict=True)
+        live.require_features()
         clusters = [prototype_log_probability(live.features[m], centres, seen) for m, centres in pairs]
         losses, scores = prototype_losses(clusters, target, seen)
         lag, lead = self.weights(objective.average(scores, len(target)))

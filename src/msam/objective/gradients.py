@@ -50,7 +50,7 @@ class LossGradients:
         if not weights:
             return {}
         ranks = self.passes.distributed.active
-        with keeping_buffers(self.view.is_compiled), self.passes.backward_like_the_pass():
+        with keeping_buffers(self.view.is_compiled), self.passes.backward_like_the_pass(weights):
             trained = self.view.parameters()
             slopes = differentiate([loss * scale], weights, trained, create_graph=create_graph, ranks=ranks)
         given = [(weight, g) for weight, g in zip(weights, slopes, strict=True) if g is not None]

@@ -8,7 +8,7 @@ What is kept of a pass makes it repeatable. Passes are counted here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -56,6 +56,18 @@ class Pass:
         features = {name: feature[rows] for name, feature in self.features.items()}
         return replace(self, logits=self.logits[rows], features=features)
 
+    def require_features(self) -> None:
+        """Refuses a pass in which the encoders' outputs could not be observed.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if not self.features:
+            raise ValueError(
+                "The outputs of the encoders are needed, which the model's forward pass did not show; call each "
+                "encoder once, as a module, and checkpoint it with use_reentrant=False if at all."
+            )
+
     def detached(self) -> Pass:
         """The same without its graph."""
         features = {name: feature.detach() for name, feature in self.features.items()} if self.features else {}
@@ -86,7 +98,8 @@ class Passes:
         self._is_watched = True  # whether the first backward pass is still to come
         self.stepped = False
         self._is_first = True  # whether no pass has been made yet
-        self._is_new = False  # whether the last forward pass has not been back-propagated yet
+        self._is_second = False  # whether the last forward pass was not the batch's first
+        self._differentiated: set[Tensor] = set()  # by which weights the batch's first pass has been differentiated
 
     @contextmanager
     def noted(self) -> Iterator[list[Pass]]:
@@ -130,6 +143,7 @@ class Passes:
         start = random_state([device_of(self.view.bare)]) if like is None else like.start
         if like is None:
             self.stepped = False
+            self._differentiated.clear()
             if self.runtime.effects is not None:
                 self.runtime.effects.begin()
         self.count_forward()
@@ -251,18 +265,23 @@ class Passes:
         """
         with self.distributed.on_this_rank() if local else nullcontext(), keeping_buffers(self.view.is_compiled):
             step = self.run(inputs, target, like=like)
-        self._is_new = like is None
+        self._is_second = like is not None
         return step
 
     @contextmanager
-    def backward_like_the_pass(self) -> Iterator[None]:
-        """The first backward pass through a forward pass; further ones inside leave no trace, as one would have.
+    def backward_like_the_pass(self, weights: Sequence[Tensor]) -> Iterator[None]:
+        """A backward pass that leaves the trace of one plain backward pass: none, if it has been made before.
 
         Checkpoints that are computed again in a backward pass write to running statistics each time.
+
+        Args:
+            weights: to differentiate by.
         """
-        first, self._is_new = self._is_new, False
+        leaves = {weight for weight in weights if weight.is_leaf}
+        again = self._is_second or not self._differentiated.isdisjoint(leaves)
+        self._differentiated |= leaves
         draws = random_state([self.view.device])
-        with nullcontext() if first else unrecorded(self.view.bare, replay=draws, save=self.runtime.save):
+        with nullcontext() if not again else unrecorded(self.view.bare, replay=draws, save=self.runtime.save):
             yield
 
     def count_forward(self) -> None:

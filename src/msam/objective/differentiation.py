@@ -89,7 +89,8 @@ def nested_backward(outputs: Iterable[Tensor]) -> str | None:
     """Name of a node that may back-propagate on its own: a reentrant checkpoint, else any function of Python."""
     nodes: set[Any] = set(_nodes(outputs))
     inner = {nested_backward([node.output]) for node in nodes if node.name() == _ISOLATED}
-    names = {node.name() for node in nodes if isinstance(node, BackwardCFunction) and node.name() != _ISOLATED}
+    written = (node.name() for node in nodes if issubclass(type(node), BackwardCFunction))
+    names = {name for name in written if name != _ISOLATED}
     names |= {name for name in inner if name is not None}
     return REENTRANT if REENTRANT in names else min(names, default=None)
 

@@ -60,7 +60,7 @@ def build_from_files(raw: RawSamples, name: str, column: str, options: ImportOpt
     else:
         columns = _build_clips(name, paths, options)
     files = tuple(path for path in paths if path is not None)
-    return [replace(made, absent={**made.absent, **missing}, files=files) for made in columns]
+    return [replace(each, absent={**each.absent, **missing}, files=files) for each in columns]
 
 
 def _paths(raw: RawSamples, column: str) -> list[Path | None]:
@@ -186,8 +186,8 @@ def _build_clips(name: str, paths: Paths, options: ImportOptions) -> list[Column
     count = sum(path is not None for path in paths)
     if len(blind) == len(mute) == count:
         raise ValueError(f"Expected pictures or sound in the files of '{name}', found neither: fetch them again.")
-    made = [] if len(blind) == count else [_build_frames(name, paths, options, blind)]
-    return made if len(mute) == count else [*made, _build_sound(f"{name}-sound", paths, options, mute)]
+    frames = [] if len(blind) == count else [_build_frames(name, paths, options, blind)]
+    return frames if len(mute) == count else [*frames, _build_sound(f"{name}-sound", paths, options, mute)]
 
 
 def _build_frames(name: str, paths: Paths, options: ImportOptions, blind: Mapping[int, Gap]) -> Column:

@@ -77,8 +77,8 @@ def _side_by_side(raws: Mapping[str, RawSamples]) -> RawSamples:
 def _joined(raws: Mapping[str, RawSamples], key: str, options: ImportOptions) -> RawSamples:
     """Files whose rows belong together by their ids."""
     rows = {stem: _rows_by_key(raw, key) for stem, raw in raws.items()}
-    order = list(dict.fromkeys(ident for own in rows.values() for ident in own))
-    common = [ident for ident in order if all(ident in own for own in rows.values())]
+    order = list(dict.fromkeys(ident for known in rows.values() for ident in known))
+    common = [ident for ident in order if all(ident in known for known in rows.values())]
     if not common:
         titles = " and ".join(raw.title for raw in raws.values())
         raise ValueError(
@@ -121,7 +121,7 @@ def _refuse_lonely(
     raws: Mapping[str, RawSamples], rows: Mapping[str, Mapping[str, int]], order: Sequence[str], key: str
 ) -> None:
     """Names the first id that a file lacks."""
-    lonely = [ident for ident in order if not all(ident in own for own in rows.values())]
+    lonely = [ident for ident in order if not all(ident in known for known in rows.values())]
     lacking = next(raw.title for stem, raw in raws.items() if lonely[0] not in rows[stem])
     raise ValueError(
         f"Expected every '{key}' in every file, found none for '{lonely[0]}' in {lacking} ({len(lonely)} such of "

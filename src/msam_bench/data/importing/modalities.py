@@ -61,7 +61,7 @@ def build_columns(raw: RawSamples, roles: Roles, options: ImportOptions) -> Moda
         reasons = {name: "no --modality names it" for name in free if name not in claims}
     names = [name for name in free if name not in reasons]
     groups = members or _groups(raw, names)
-    columns = [made for name, group in groups.items() for made in _build(raw, name, group, options)]
+    columns = [each for name, group in groups.items() for each in _build(raw, name, group, options)]
     columns = [column for column in columns if column.name not in options.leave_out]
     _check_columns(columns, raw, reasons, options)
     tested = [name for name in names if name in raw.cells and not _is_files(raw, name)]

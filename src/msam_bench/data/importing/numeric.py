@@ -65,7 +65,7 @@ def build_vector(raw: RawSamples, name: str, members: Sequence[str]) -> Column:
         _check_cells(raw, member)
     values, shifted = _narrowed(torch.tensor([column.values for column in columns], dtype=torch.float64).T)
     empty = [(row, member) for member, column in zip(members, columns, strict=True) for row in column.missing]
-    found = {row: Gap(f"a number in column '{m}'", _shown(raw.cells[m][row])) for row, m in reversed(empty)}
+    lacking = {row: Gap(f"a number in column '{m}'", _shown(raw.cells[m][row])) for row, m in reversed(empty)}
     whole = values.isnan().all(1)
     styles = list(dict.fromkeys(column.style for column in columns if column.style))
     written = f", {'; '.join(styles)}" if styles else ""
@@ -77,8 +77,8 @@ def build_vector(raw: RawSamples, name: str, members: Sequence[str]) -> Column:
         description + written,
         "--modality, --leave-out",
         {"columns": list(members), **({"shifted": True} if shifted else {})},
-        absent={row: gap for row, gap in sorted(found.items()) if whole[row]},
-        gaps={row: gap for row, gap in sorted(found.items()) if not whole[row]},
+        absent={row: gap for row, gap in sorted(lacking.items()) if whole[row]},
+        gaps={row: gap for row, gap in sorted(lacking.items()) if not whole[row]},
         fillable=True,
     )
 

@@ -80,28 +80,28 @@ def plan_import(sources: Sequence[Path], name: str, options: ImportOptions) -> I
     """
     raw, options = _read(sources, options)
     raw = _without_unlabelled(raw, options)
-    raw, roles, made = _complete(_without_small_classes(raw, options), options)
-    plan, split, uneven = plan_split(roles, absent_modalities(made.columns, len(raw.places)))
+    raw, roles, modalities = _complete(_without_small_classes(raw, options), options)
+    plan, split, uneven = plan_split(roles, absent_modalities(modalities.columns, len(raw.places)))
     header = Header(
         name=name,
         summary=f"{len(raw.places):,} samples imported from {raw.title}.",
-        modalities={column.name: column.spec for column in made.columns},
+        modalities={column.name: column.spec for column in modalities.columns},
         classes=roles.labels.classes,
         licence=options.licence,
         citation=options.citation,
         origin=f"imported from {raw.title}",
-        recipe={column.name: dict(column.recipe) for column in made.columns},
+        recipe={column.name: dict(column.recipe) for column in modalities.columns},
         split="drawn" if roles.split is None else "given",
         group=roles.group_name,
         shares=SHARES,
-        partial=tuple(column.name for column in made.columns if column.absent),
-        imputed=tuple(column.name for column in made.columns if column.gaps),
+        partial=tuple(column.name for column in modalities.columns if column.absent),
+        imputed=tuple(column.name for column in modalities.columns if column.gaps),
     )
-    notes = (roles.labels.note, split, *raw.notes, *_role_notes(roles), *map(_modality_note, made.columns))
-    notes += tuple(Note(column, f"left out: {reason}", "--modality") for column, reason in made.left_out.items())
-    digest = _digest(raw, made.columns, options)
-    warnings = (*made.warnings, *_alike(roles.labels.classes), *_shortened(uneven))
-    return ImportPlan(header, plan, tuple(made.columns), notes, warnings, digest)
+    notes = (roles.labels.note, split, *raw.notes, *_role_notes(roles), *map(_modality_note, modalities.columns))
+    notes += tuple(Note(column, f"left out: {reason}", "--modality") for column, reason in modalities.left_out.items())
+    digest = _digest(raw, modalities.columns, options)
+    warnings = (*modalities.warnings, *_alike(roles.labels.classes), *_shortened(uneven))
+    return ImportPlan(header, plan, tuple(modalities.columns), notes, warnings, digest)
 
 
 def _read(sources: Sequence[Path], options: ImportOptions) -> tuple[RawSamples, ImportOptions]:
@@ -134,15 +134,15 @@ def _without_small_classes(raw: RawSamples, options: ImportOptions) -> RawSample
 def _complete(raw: RawSamples, options: ImportOptions) -> tuple[RawSamples, Roles, Modalities]:
     """The samples that are kept, with their roles and modalities."""
     roles = assign_roles(raw, options)
-    made = build_columns(raw, roles, options)
-    if options.missing == "drop" and (rows := incomplete(made.columns)):
+    modalities = build_columns(raw, roles, options)
+    if options.missing == "drop" and (rows := incomplete(modalities.columns)):
         raw = _without(raw, set(rows), "that lack a value", "--missing")
         roles = assign_roles(raw, options)
-        made = build_columns(raw, roles, options)
+        modalities = build_columns(raw, roles, options)
     if options.missing == "mean":
-        made = replace(made, columns=fill_empty_samples(made.columns, len(raw.places)))
-    check_complete(made.columns, raw.places, options.missing)
-    return raw, roles, made
+        modalities = replace(modalities, columns=fill_empty_samples(modalities.columns, len(raw.places)))
+    check_complete(modalities.columns, raw.places, options.missing)
+    return raw, roles, modalities
 
 
 def _without(raw: RawSamples, rows: set[int], what: str, option: str) -> RawSamples:

@@ -87,12 +87,12 @@ class RawSamples:
     def take(self, rows: Sequence[int | None], places: Sequence[str] | None = None) -> RawSamples:
         """Some samples in another order; None is a sample that is not there."""
         cells = {name: [None if row is None else column[row] for row in rows] for name, column in self.cells.items()}
-        arrays = {name: Selection(array, rows) for name, array in self.arrays.items()}
+        arrays = {name: Rearranged(array, rows) for name, array in self.arrays.items()}
         chosen = places or [self.places[row] for row in rows if row is not None]
         return replace(self, cells=cells, arrays=arrays, places=chosen)
 
 
-class Selection(Sequence[Any]):
+class Rearranged(Sequence[Any]):
     """Arrays in another order, without copying them; None where a row is None."""
 
     def __init__(self, samples: Rows, rows: Sequence[int | None]) -> None:
@@ -171,7 +171,8 @@ def _of_archive(stored: Mapping[str, NDArray[Any]], path: Path) -> RawSamples:
         return _of_arrays(stored, path.name)
     shared = {rest: stored[name] for name, (part, rest) in split.items() if not part and _is_beside(rest, stored[name])}
     inside = {
-        part: {rest: stored[name] for name, (own, rest) in split.items() if own == part} | shared for part in parts
+        part: {rest: stored[name] for name, (of_part, rest) in split.items() if of_part == part} | shared
+        for part in parts
     }
     if lost := [name for name, (part, rest) in split.items() if not part and rest not in shared]:
         raise ValueError(

@@ -40,7 +40,10 @@ def plan_split(roles: Roles, absent: Sequence[frozenset[str]]) -> tuple[Plan, No
     if roles.split is None:
         text = f"drawn by the seed: 70 % train, 10 % validate, 20 % test{whole}"
         return {ALL: samples}, Note("split", text, "--split, --group"), _check_drawable(roles)
-    parts = {part: [sample for sample, own in zip(samples, roles.split, strict=True) if own == part] for part in SPLITS}
+    parts = {
+        part: [sample for sample, of_part in zip(samples, roles.split, strict=True) if of_part == part]
+        for part in SPLITS
+    }
     text = f"as given{whole}"
     if not parts["valid"] and parts["train"]:
         parts |= _carved(parts["train"], roles)
@@ -77,8 +80,8 @@ def _check_classes(roles: Roles) -> None:
 def _check_groups(roles: Roles, group: Sequence[str], name: str) -> list[str]:
     """Classes spread over groups: one that stands in a single group is never both trained and tested."""
     of: Mapping[int, set[str]] = defaultdict(set)
-    for target, own in zip(roles.labels.targets, group, strict=True):
-        of[int(target)].add(own)  # type: ignore[arg-type]
+    for target, owner in zip(roles.labels.targets, group, strict=True):
+        of[int(target)].add(owner)  # type: ignore[arg-type]
     lonely = [place for place, owners in sorted(of.items()) if len(owners) < 2]
     if len(of) - len(lonely) < 2:
         raise ValueError(

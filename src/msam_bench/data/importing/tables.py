@@ -33,7 +33,7 @@ _EVIDENCE_ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Table:
+class TableContent:
     """The content of a table.
 
     Args:
@@ -49,7 +49,7 @@ class Table:
     hint: DecimalHint = field(default_factory=DecimalHint)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> TableContent:
     """The columns of a table.
 
     Raises:
@@ -61,10 +61,10 @@ def read_table(path: Path) -> Table:
     lists = {name: column for name, column in table.cells.items() if _are_lists(column)}
     arrays = {name: _stack(name, column, table.lines, path) for name, column in lists.items()}
     cells = {name: column for name, column in table.cells.items() if name not in lists}
-    return Table(cells, arrays, table.lines, table.hint)
+    return TableContent(cells, arrays, table.lines, table.hint)
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path) -> TableContent:
     rows, lines, separator = _rows_of(path)
     names = _names_of(rows, path)
     for line, row in zip(lines[1:], rows[1:], strict=True):
@@ -74,7 +74,7 @@ def _read_csv(path: Path) -> Table:
             )
     columns = {name: [row[place].strip() for row in rows[1:]] for place, name in enumerate(names)}
     columns = {name: cells for name, cells in columns.items() if any(cells) or not _is_unnamed(name)}
-    return Table(columns, {}, lines[1:], DecimalHint(_evidence(columns), _FALLBACK[separator]))
+    return TableContent(columns, {}, lines[1:], DecimalHint(_evidence(columns), _FALLBACK[separator]))
 
 
 def _evidence(columns: Mapping[str, Sequence[str]]) -> DecimalSign | None:
@@ -136,7 +136,7 @@ def _is_unnamed(name: str) -> bool:
     return name.startswith("Unnamed: ")
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> TableContent:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -152,7 +152,7 @@ def _read_parquet(path: Path) -> Table:
                 f"Expected numbers, texts or lists in column '{name}' of {path}, found {type(odd).__name__}: write it "
                 "to files and name them in the table."
             )
-    return Table(columns, {}, list(range(len(next(iter(columns.values()), [])))))
+    return TableContent(columns, {}, list(range(len(next(iter(columns.values()), [])))))
 
 
 def _are_lists(column: Sequence[Any]) -> bool:

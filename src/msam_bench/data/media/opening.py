@@ -58,5 +58,5 @@ def has_stream(path: Path, kind: str) -> bool:
 
 def brief(error: Exception, path: Path) -> str:
     """The first line of what a decoder says of a file, without the file's path and without a full stop."""
-    said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-    return str(said).replace(repr(str(path)), "it").rstrip(".")
+    text = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    return str(text).replace(repr(str(path)), "it").rstrip(".")

@@ -64,10 +64,10 @@ def _taken(container: Any, rate: float, limit: int | None, path: Path) -> list[T
         for frame in packet.decode() if len(taken) != limit else ():
             if len(taken) != limit and (frame.time - min(times)) * rate >= len(taken) - 1e-6:
                 taken.append(_upright(torch.from_numpy(frame.to_ndarray(format="rgb24")).movedim(2, 0), frame.rotation))
-    declared, found = _seconds(container), max(times, default=0.0) - min(times, default=0.0)
-    if taken and found < declared - _SLACK:
+    declared, seen = _seconds(container), max(times, default=0.0) - min(times, default=0.0)
+    if taken and seen < declared - _SLACK:
         raise ValueError(
-            f"Expected {declared:.1f} s of video in {path}, found pictures until {found:.1f} s: "
+            f"Expected {declared:.1f} s of video in {path}, found pictures until {seen:.1f} s: "
             "the file is cut off, fetch it again."
         )
     return taken

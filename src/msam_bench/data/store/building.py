@@ -149,7 +149,7 @@ class _Growing:
 
     def _write(self, part: str, start: int, tensors: Sequence[Mapping[str, Tensor]]) -> None:
         for name in self.specs:
-            block = torch.stack([own[name] for own in tensors])
+            block = torch.stack([sample[name] for sample in tensors])
             tensorfile.write_rows(self.files / tensor_file(part, name), start, block)
         with self.done.open("a") as stream:
             stream.write(f"{part} {start}\n")

@@ -58,10 +58,10 @@ def _checked(file: Stored) -> bytes:
     if not file.path.is_file():
         raise ValueError(f"Expected the data file {file.path}, found none: install the package again.")
     content = file.path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
         raise ValueError(
-            f"Expected {file.path} with sha256 {file.sha256[:12]}, found {found[:12]} in {len(content)} bytes: "
+            f"Expected {file.path} with sha256 {file.sha256[:12]}, found {digest[:12]} in {len(content)} bytes: "
             "the file is damaged, install the package again."
         )
     return content

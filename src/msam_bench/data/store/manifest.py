@@ -115,10 +115,10 @@ def read(folder: Path) -> Manifest:
     manifest = _parsed(folder / NAME)
     for name, file in manifest.files.items():
         path = folder / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != file["bytes"]:
-            says = "none" if found is None else f"{found:,} bytes"
-            raise ValueError(f"Expected {file['bytes']:,} bytes in {path}, found {says}: prepare the data again.")
+        size = path.stat().st_size if path.is_file() else None
+        if size != file["bytes"]:
+            shown = "none" if size is None else f"{size:,} bytes"
+            raise ValueError(f"Expected {file['bytes']:,} bytes in {path}, found {shown}: prepare the data again.")
     return manifest
 
 
@@ -135,11 +135,11 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
     manifest = read(folder)
     total, done = sum(file["bytes"] for file in manifest.files.values()), 0
     for name, file in manifest.files.items():
-        found = sha256_of(folder / name)
-        if found != file["sha256"]:
+        digest = sha256_of(folder / name)
+        if digest != file["sha256"]:
             raise ValueError(
-                f"Expected {folder / name} with sha256 {file['sha256'][:12]}, found {found[:12]}: the file has changed "
-                "since it was prepared; delete the folder and prepare the data again."
+                f"Expected {folder / name} with sha256 {file['sha256'][:12]}, found {digest[:12]}: the file has "
+                "changed since it was prepared; delete the folder and prepare the data again."
             )
         done += file["bytes"]
         progress(done, total)

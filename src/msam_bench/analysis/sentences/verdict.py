@@ -89,10 +89,10 @@ def _fusion(verdict: Verdict) -> Iterator[Sentence]:
 
 def _untested(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     best = baselines.strongest
-    found = baselines.apart[best].reversed
+    gain = baselines.apart[best].reversed
     return Sentence(
         f"Whether fusion pays is not tested: {reference} minus {alone(best)}, the best modality, is "
-        f"{measure.signed(found.difference)} {measure.unit} (n = {found.estimate.seeds})."
+        f"{measure.signed(gain.difference)} {measure.unit} (n = {gain.estimate.seeds})."
     )
 
 
@@ -135,17 +135,17 @@ def _ensemble(verdict: Verdict) -> Iterator[Sentence]:
         return
     name, reference, measure = f"The {ENSEMBLE} of the modalities", verdict.reference, verdict.measure
     low, high = measure.span(*contrast.interval)
-    said = {
+    words = {
         1: f"{name} is better than {reference} by {_amount(contrast, measure)}.",
         -1: f"{name} is worse than {reference} by {_amount(contrast, measure)}.",
     }.get(contrast.outcome.direction)
     if contrast.outcome is Outcome.EQUIVALENT:
-        said = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
+        words = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
     elif contrast.outcome is Outcome.UNDECIDED:
-        said = f"{name} is neither shown to differ from {reference} nor not to: the data fit {low} to {high}."
+        words = f"{name} is neither shown to differ from {reference} nor not to: the data fit {low} to {high}."
     stated = claim(ENSEMBLE, contrast, reference)
-    if said and stated:
-        yield Sentence(said, (stated,))
+    if words and stated:
+        yield Sentence(words, (stated,))
 
 
 def _family(verdict: Verdict) -> Iterator[Sentence]:
@@ -262,20 +262,22 @@ def _unkept(verdict: Verdict) -> Iterator[Sentence]:
 
 def _diverged(verdict: Verdict) -> Iterator[Sentence]:
     chance = verdict.chance.name if verdict.chance else "chance"
-    for name, found in verdict.divergences.items():
+    for name, divergence in verdict.divergences.items():
         without = ""
-        if found.without is not None:
-            n, difference = found.without.estimate.seeds, verdict.measure.signed(found.without.difference)
+        if divergence.without is not None:
+            n, difference = divergence.without.estimate.seeds, verdict.measure.signed(divergence.without.difference)
             without = f"; without them, in its favour, it is at {difference} (n = {n})"
-        yield Sentence(f"{name} diverged in {len(found.seeds)} of {found.runs} runs, which count as {chance}{without}.")
+        yield Sentence(
+            f"{name} diverged in {len(divergence.seeds)} of {divergence.runs} runs, which count as {chance}{without}."
+        )
 
 
 def _collapsed(verdict: Verdict) -> Iterator[Sentence]:
-    for name, found in verdict.collapses.items():
-        if found.seeds:
+    for name, collapse in verdict.collapses.items():
+        if collapse.seeds:
             yield Sentence(
-                f"{name} collapsed in {len(found.seeds)} of {found.runs} runs, more than 5 median absolute deviations "
-                f"below its median of {verdict.measure.value(found.median)}."
+                f"{name} collapsed in {len(collapse.seeds)} of {collapse.runs} runs, more than 5 median absolute "
+                f"deviations below its median of {verdict.measure.value(collapse.median)}."
             )
 
 

@@ -100,11 +100,13 @@ class Divergence:
         seeds: Their seeds.
         runs: Number of all its runs.
         without: The contrast over the pairs that did not diverge; None where none is left.
+        counted: Whether these runs count as chance; they are left out otherwise.
     """
 
     seeds: tuple[int, ...]
     runs: int
     without: Contrast | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from msam_bench.analysis.verdict import (
     ENSEMBLE,
     Baselines,
     Claim,
+    Divergence,
     Measure,
     Relation,
     Sentence,
@@ -263,13 +264,19 @@ def _unkept(verdict: Verdict) -> Iterator[Sentence]:
 def _diverged(verdict: Verdict) -> Iterator[Sentence]:
     chance = verdict.chance.name if verdict.chance else "chance"
     for name, divergence in verdict.divergences.items():
-        without = ""
-        if divergence.without is not None:
-            n, difference = divergence.without.estimate.seeds, verdict.measure.signed(divergence.without.difference)
-            without = f"; without them, in its favour, it is at {difference} (n = {n})"
+        fate = f"count as {chance}" if divergence.counted else "are left out, in its favour"
         yield Sentence(
-            f"{name} diverged in {len(divergence.seeds)} of {divergence.runs} runs, which count as {chance}{without}."
+            f"{name} diverged in {len(divergence.seeds)} of {divergence.runs} runs, which {fate}"
+            f"{_without(divergence, verdict.measure)}."
         )
+
+
+def _without(divergence: Divergence, measure: Measure) -> str:
+    """The comparison without the runs that diverged, where it differs from that with them."""
+    if divergence.without is None or not divergence.counted:
+        return ""
+    n, difference = divergence.without.estimate.seeds, measure.signed(divergence.without.difference)
+    return f"; without them, in its favour, it is at {difference} (n = {n})"
 
 
 def _collapsed(verdict: Verdict) -> Iterator[Sentence]:

@@ -209,7 +209,9 @@ def test_method_that_asks_for_more_than_the_model_shows_is_refused_and_others_ar
 
 @pytest.mark.parametrize("scope", ["loss", "encoder", "encoder+head", "shapley"])
 def test_unknown_fixed_modality_is_refused_before_training(scope: Any) -> None:
-    with pytest.raises(ValueError, match=r"one of \['dynamic', 'overfit', 'random', 'weakest', 'audio', 'image'\], found 'sound'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['dynamic', 'overfit', 'random', 'weakest', 'audio', 'image'\], found 'sound'"
+    ):
         MSAM(scope=scope, dominant="sound").on(model(2), F.cross_entropy)
     with pytest.raises(ValueError, match=r"one of \['audio', 'image'\], found 'sound'"):
         Unimodal("sound").on(model(2), F.cross_entropy)

@@ -22,13 +22,14 @@ from msam_bench.analysis.leader import Leader, leading
 from msam_bench.analysis.run_summary import Groups, RunSummary, score_of
 from msam_bench.analysis.sample_metrics import METRICS, Metric
 from msam_bench.analysis.stability import collapsed
+from msam_bench.analysis.statistics import EXACT_UP_TO, Comparison, sign_flip_p
 from msam_bench.analysis.uncertainty import Estimate, Runs, RunScores, paired_estimate
 from msam_bench.analysis.verdict import ENSEMBLE, Baselines, Chance, Divergence, Verdict, alone
+from msam_bench.config.resolve import label_of
+from msam_bench.config.run import RunConfig
 from msam_bench.names import nearest
 from msam_bench.runs.predictions import Predictions, read
 
-APART = "unimodal:modality="
-"""Labels of runs of one modality begin so."""
 Folds = Mapping[int, Hashable]
 
 
@@ -50,6 +51,32 @@ class Rows:
         """The mean of one row minus another; None where they share no seed."""
         first, second = self.scores[row], self.scores[other]
         return paired_estimate(first, second, self.folds) if first.keys() & second.keys() else None
+
+    def comparison(self, row: str, reference: str, contrast: Contrast, sign: int = 1) -> Comparison:
+        """A contrast as tables and figures show it; without interval and test where it is only described.
+
+        Args:
+            row: The row that is compared.
+            reference: The other one.
+            contrast: Row minus reference.
+            sign: -1 where scores were negated, since lower is better.
+        """
+        first, second, estimate = self.scores[row], self.scores[reference], contrast.estimate
+        differences = [first[seed].score - second[seed].score for seed in sorted(first.keys() & second.keys())]
+        low, high = (None, None) if contrast.described else sorted(sign * end for end in contrast.interval)
+        return Comparison(
+            n=estimate.seeds,
+            difference=sign * contrast.difference,
+            low=low,
+            high=high,
+            p=sign_flip_p(differences),
+            exact=estimate.seeds <= EXACT_UP_TO,
+            seed=0,
+            probability_of_improvement=estimate.wins / estimate.seeds,
+            unpaired=len(first.keys() ^ second.keys()),
+            adjusted=None if contrast.described else contrast.adjusted,
+            family=contrast.size,
+        )
 
     def family(self, rows: Iterable[str], reference: str) -> dict[str, Contrast]:
         """Rows against a reference, those that share a seed with it."""
@@ -85,7 +112,7 @@ def assess(
     """Assesses the runs of one data set.
 
     Args:
-        groups: Method -> its runs.
+        groups: Row -> its runs; see `by_row`.
         reference: The method that every other one is compared with.
         metric: One of `METRICS`; the score of the runs (accuracy, or R2) if None.
         margin: Smallest difference that matters, in the unit of the score.
@@ -98,13 +125,13 @@ def assess(
     """
     chosen = chosen_metric(metric, score_of(groups))
     lost = {name: seeds for name, seeds in (diverged or {}).items() if seeds}
-    finished = {row_of(name): {run.seed: run_scores(run, chosen) for run in runs} for name, runs in groups.items()}
+    finished = {name: {run.seed: run_scores(run, chosen) for run in runs} for name, runs in groups.items()}
     nothing, together = chance_scores(groups, chosen), ensemble_scores(groups, chosen)
     scores = {name: _counted(finished.get(name, {}), lost.get(name, ()), nothing) for name in [*finished, *lost]}
     scores |= {ENSEMBLE: together} if together else {}
     chance_name = CHANCE[chosen.kind]
     rows = Rows({**scores, **({chance_name: nothing} if nothing else {})}, margin, folds)
-    apart = {name.removeprefix(APART): row_of(name) for name in groups if name.startswith(APART) and "(" not in name}
+    apart = {modality: row for modality, row in apart_rows(groups).items() if row != reference}
     methods = rows.family((name for name in scores if name not in (*apart.values(), ENSEMBLE)), reference)
     verdict = Verdict(
         chosen.measure,
@@ -144,9 +171,31 @@ def chosen_metric(name: str | None, score: str) -> Metric:
     return METRICS[name]
 
 
-def row_of(label: str) -> str:
-    """The row of a method, such as "text alone" for a run of one modality."""
-    return alone(label.removeprefix(APART)) if label.startswith(APART) else label
+def by_row(groups: Groups) -> Groups:
+    """Groups by the names of their rows: "text alone" for runs that were trained on that modality alone."""
+    return {_row_of(name, runs[0]): runs for name, runs in groups.items()}
+
+
+def _row_of(name: str, run: RunSummary) -> str:
+    modality = run.config["method"]["params"].get("modality")
+    trained_apart = run.config["method"]["name"] == "unimodal" and name == run.label
+    return alone(str(modality)) if trained_apart else name
+
+
+def diverged_seeds(configs: Iterable[RunConfig]) -> dict[str, tuple[int, ...]]:
+    """Row -> the seeds of its runs that diverged."""
+    seeds: dict[str, tuple[int, ...]] = {}
+    for config in configs:
+        modality = config.method.params.get("modality") if config.method.name == "unimodal" else None
+        row = label_of(config) if modality is None else alone(str(modality))
+        seeds[row] = (*seeds.get(row, ()), config.seed)
+    return seeds
+
+
+def apart_rows(groups: Groups) -> dict[str, str]:
+    """Modality -> its row, for those that were trained apart."""
+    modalities = next(iter(groups.values()))[0].data["modalities"]
+    return {name: alone(name) for name in modalities if alone(name) in groups}
 
 
 @lru_cache(maxsize=4096)
@@ -188,7 +237,7 @@ def chance_scores(groups: Groups, metric: Metric) -> Runs:
 def ensemble_scores(groups: Groups, metric: Metric) -> Runs:
     """Seed -> the scores of the late ensemble of all modalities trained apart; empty where one is missing."""
     modalities = next(iter(groups.values()))[0].data["modalities"]
-    runs = {name: {run.seed: run for run in groups.get(f"{APART}{name}", ())} for name in modalities}
+    runs = {name: {run.seed: run for run in groups.get(alone(name), ())} for name in modalities}
     seeds = set.intersection(*(set(by_seed) for by_seed in runs.values())) if len(runs) > 1 else set()
     scores = {}
     for seed in sorted(seeds):

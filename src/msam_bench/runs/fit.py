@@ -234,7 +234,7 @@ class ResumableRun:
 
     def _data(self) -> dict[str, Any]:
         """The data as the record describes them."""
-        dataset = self.parts.dataset
+        dataset, source = self.parts.dataset, data.source(self.config.data)
         return {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -242,5 +242,6 @@ class ResumableRun:
             "classes": list(dataset.classes),
             "score": self.parts.score.name,
             "sizes": {name: len(split) for name, split in dataset.splits.items()},
-            "fold": data.source(self.config.data).fold(self.config.seed),
+            "fold": source.fold(self.config.seed),
+            "group": source.group,
         }

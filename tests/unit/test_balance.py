@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from msam_bench.analysis.balance import EFFECT, Balance, State, weigh
 from msam_bench.analysis.contrasts import family
-from msam_bench.analysis.sentences.balance import said
+from msam_bench.analysis.sentences.balance import balance_sentences
 from msam_bench.analysis.uncertainty import Estimate, RunScores, combined
 from msam_bench.analysis.verdict import Measure
 
@@ -42,7 +42,7 @@ def balance(contributions, gaps, joint=30, synergy=5, redundancy=0, apart=None):
 def test_dominated():
     found = balance({"text": 24, "audio": 6}, {"text": 0.1, "audio": 8})
     assert found.state is State.DOMINATED
-    assert said(found)[:2] == (
+    assert balance_sentences(found)[:2] == (
         "text dominates: it contributes 24.0 of 30.0 points above the majority class, audio 6.0 "
         "(adjusted p < 0.0001), and another modality is under-used.",
         "Under-used, since encoders trained apart learn more: audio by +8.00 points ([+6.97, +9.03], adjusted p < "
@@ -53,7 +53,7 @@ def test_dominated():
 def test_led_without_an_underused_partner_is_not_dominated():
     found = balance({"text": 24, "audio": 6}, {"text": 0.1, "audio": 0.2})
     assert found.state is State.LED
-    assert "dominates" not in " ".join(said(found))
+    assert "dominates" not in " ".join(balance_sentences(found))
 
 
 @pytest.mark.parametrize("lead", [1.9, 0.0])
@@ -71,7 +71,7 @@ def test_balanced_is_shown_by_equivalence():
 def test_nothing_is_weighed_where_the_model_knows_nothing():
     found = balance({"text": 24, "audio": 6}, {"text": 0.1, "audio": 8}, joint=0.5)
     assert found.state is State.NOTHING
-    (sentence,) = said(found)
+    (sentence,) = balance_sentences(found)
     assert sentence.startswith("joint is not shown to be better than the majority class (55.00 %; the difference fits ")
     assert "nothing to balance" in sentence
 
@@ -79,17 +79,17 @@ def test_nothing_is_weighed_where_the_model_knows_nothing():
 def test_too_few_seeds_are_told():
     found = balance({"text": 24, "audio": 6}, {"text": estimate(0, n=3), "audio": estimate(8, n=3)})
     assert found.state is State.UNTESTED
-    assert said(found)[0].startswith("Too few seeds to tell (n = ")
+    assert balance_sentences(found)[0].startswith("Too few seeds to tell (n = ")
 
 
 def test_what_is_silent_shared_and_told_only_together():
     found = balance({"text": 29, "audio": 0.1}, {"text": 0, "audio": 0}, redundancy=9, synergy=12)
-    words = said(found)
+    words = balance_sentences(found)
     assert "Nothing that matters is contributed by audio +0.10 points ([" in words[2]
     assert words[3].startswith("Synergy: joint is +12.00 points ([")
     assert words[4].startswith("Redundancy: +9.00 points ([")
     alone = balance({"a": 15, "b": 15}, {"a": 0, "b": 0}, synergy=30, apart={"a": 0.1, "b": -0.2})
-    assert "no modality alone is shown to tell anything" in " ".join(said(alone))
+    assert "no modality alone is shown to tell anything" in " ".join(balance_sentences(alone))
 
 
 points = st.floats(-9, 30).map(lambda x: round(x, 2))
@@ -108,7 +108,7 @@ decisions = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(decisions)
 def test_the_sentences_of_a_diagnosis_do_not_contradict_one_another(found):
-    words = " ".join(said(found))
+    words = " ".join(balance_sentences(found))
     has = {
         key: key in words
         for key in ("dominates:", " leads:", "Balanced:", "is shown to lead", "is shown to be under-used", "Under-used")

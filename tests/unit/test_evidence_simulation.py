@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from msam_bench.analysis.balance import State
-from msam_bench.analysis.sentences.balance import said
+from msam_bench.analysis.sentences.balance import balance_sentences
 
 PAGES = 200
 
@@ -80,7 +80,7 @@ def diagnosis(kind, seed=0):
 
 
 def test_synergy_is_named():
-    words = " ".join(said(diagnosis("xor")))
+    words = " ".join(balance_sentences(diagnosis("xor")))
     assert "Synergy: joint is +4" in words
     assert "no modality alone is shown to tell anything" in words
     assert "dominates" not in words
@@ -94,10 +94,10 @@ def test_a_modality_of_noise_contributes_nothing():
 
 
 def test_redundancy_is_named():
-    assert "Redundancy: +" in " ".join(said(diagnosis("copies")))
+    assert "Redundancy: +" in " ".join(balance_sentences(diagnosis("copies")))
 
 
 def test_a_starved_modality_makes_the_other_one_dominate():
     found = diagnosis("starved")
     assert (found.state, found.leader, list(found.starved)) == (State.DOMINATED, "a", ["b"])
-    assert " ".join(said(found)).startswith("a dominates: it contributes ")
+    assert " ".join(balance_sentences(found)).startswith("a dominates: it contributes ")

@@ -42,6 +42,7 @@ def test_a_run_leaves_a_whole_record(tmp_path: Path) -> None:
         "metrics.csv",
         "last.ckpt",
         "best.ckpt",
+        "predictions.safetensors",
         ".lock",
     }
     summary = record.summary

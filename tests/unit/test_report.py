@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 
 from msam_bench.analysis.grouping import split_by_settings
-from msam_bench.config.resolve import resolve
 from msam_bench.reporting import figures as charts
 from msam_bench.reporting import page as pages
 from msam_bench.reporting import pictures, report, vega
 from msam_bench.reporting.figures import curves, modalities
 from msam_bench.reporting.figures.curve_plot import curve
 from msam_bench.reporting.figures.drawing import Axes
-from msam_bench.reporting.report import compare, divergences, write_report
+from msam_bench.reporting.report import compare, write_report
 from msam_bench.reporting.templating import breakable
 
 VIEWS = ("fou", "fac", "kar", "pix", "zer", "mor")
@@ -168,38 +167,47 @@ def test_table_values_by_hand():
     joint, sam = compare(records).cells
     assert joint[:6] == ("joint", "2", "91.00", "1.41", "–", "–")
     assert sam[:4] == ("sam", "2", "93.00", "0.00")
-    assert sam[4].startswith("+2.00 [-10.7")  # Student's t, two pairs
-    assert sam[5] == "0.5"
+    assert sam[4:6] == ("+2.00", "–")  # two pairs are described, not tested
     assert sam[-5:-1] == ("420", "420", "–", "–")  # a run of before these were counted
     assert sam[-1] == f"{sum(r.timing['seconds'] for r in records[2:]) / 2:.1f}"
 
 
-def test_verdict_says_what_six_seeds_and_four_comparisons_cannot_show():
-    table = compare(runs(seeds=6))
-    assert "cannot show a difference to joint or sam at the 5 % level" in table.verdict
-    assert "No method is shown to be the best: msam-encoder has the highest mean" in table.verdict
+def test_verdict_describes_fewer_than_six_seeds():
+    table = compare(runs(seeds=5))
+    assert table.verdict.startswith(
+        "Described, not tested, for fewer than 6 seeds or a single fold cannot tell: sam at +"
+    )
+    assert not re.search("best|better:|worse:", table.verdict)
 
 
 def test_verdict_names_the_best_when_twelve_seeds_support_it():
     table = compare(runs(seeds=12))
-    assert table.verdict.startswith("Compared with joint, better: sam by")
-    assert "Compared with sam, better: msam-encoder by" in table.verdict
-    assert "no evidence of a difference: msam (" in table.verdict
-    assert (
-        "msam-encoder is the best: it beats every other method, also when all 10 pairs are corrected for."
-        in table.verdict
+    assert table.verdict.startswith(
+        "Against joint (n = 12 paired seeds, one family of 4 comparisons, simultaneous 95 %"
     )
+    assert "relevantly better: msam-encoder by 0.8" in table.verdict
+    assert "msam-encoder is the best: it is better than each of the other 4." in table.verdict
+    assert "kept no predictions (joint, sam, gnp, msam and msam-encoder), this holds over seeds of this pool" in (
+        table.verdict
+    )
+
+
+def test_interval_and_p_of_the_table_agree():
+    for row in compare(runs(seeds=12)).rows[1:]:
+        found = row.to_reference
+        assert (found.low > 0 or found.high < 0) == (found.adjusted <= 0.05)
 
 
 def test_verdict_finds_nothing_between_equal_methods():
     table = compare([run(label, seed, gain=0.0) for label in ("joint", "twin", "other") for seed in range(12)])
     assert table.second is None
-    assert table.verdict.startswith("No evidence of a difference to joint for twin and other")
+    assert "no difference that matters: twin at " in table.verdict
+    assert not re.search("better:|worse:|is the best", table.verdict)
 
 
 def test_one_method_is_compared_with_nothing():
     table = compare(runs(["msam"]))
-    assert table.verdict == "Only msam was run: there is nothing to compare it with."
+    assert table.verdict == "There is no method to compare with msam."
     assert "No method is called joint, so that the first one, msam, is the reference." in table.notes
 
 
@@ -231,15 +239,13 @@ def test_settings_that_differ_apart_from_the_method_are_said():
     )
 
 
-def test_caption_says_test_family_and_strata():
+def test_caption_says_what_the_standard_error_covers():
     caption = compare(runs()).caption
-    assert "two-sided sign-flip permutation test, exact, Holm-adjusted over the 4 comparisons of its column" in caption
-    assert "95 % bootstrap interval (9,999 resamples, seed 0)" in caption
+    assert "The standard error covers seeds alone, where runs kept no predictions." in caption
+    assert "Intervals are simultaneous and p adjusted (Sidak) over all comparisons of a family" in caption
     folded = [replace(r, data=r.data | {"fold": r.seed % 5}) for r in runs(seeds=10)]
-    assert "stratified by 5 folds" in compare(folded).caption
-    assert "not stratified: some fold has a single seed" in compare(folded[:6] + folded[10:16]).caption
-    assert "Student's t" in compare(runs(seeds=2)).caption
-    assert "none: there is a single pair" in compare(runs(seeds=1)).caption
+    assert "The standard error covers folds, by their means." in compare(folded).caption
+    assert "This holds for groups like those of these 5 folds" in compare(folded).verdict
 
 
 def other_data(record):
@@ -311,7 +317,7 @@ def test_markdown_holds_verdict_notes_rows_and_caption():
     assert len(rows) == 4
     assert rows[3].startswith("| a\\|b&lt;i> | 6 |")
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
-    assert text.rstrip().endswith("comparison of its column.")
+    assert text.rstrip().endswith("moderate below ten times that.")
 
 
 def test_csv_is_unrounded_and_reads_back():
@@ -572,10 +578,23 @@ class TestPictures:
         assert points["shape"]["legend"]["symbolDash"] == [1, 0]
 
 
-def test_runs_that_diverged_are_said():
-    a, b = (resolve("digits6", "late", name, seed=1) for name in ("sam:rho=9", "mbsd:weight=9"))
-    lost = [a, b.model_copy(update={"seed": 0}), b]
-    assert divergences(lost, seeds=2) == [
-        "sam:rho=9 diverged at seed 1 and is compared without, in its favour.",
-        "mbsd:weight=9 diverged in every run and has no row; lower its strength or its learning rate.",
-    ]
+def test_runs_that_diverged_are_told_with_their_number():
+    table = compare(runs(seeds=12), question=report.Question(diverged={"sam": (12, 13)}))
+    assert "sam diverged in 2 of 14 runs, which are left out, in its favour." in table.verdict
+
+
+def test_a_verdict_on_untuned_methods_begins_so():
+    table = compare(runs(seeds=12), question=report.Question(untuned=("joint", "sam")))
+    assert table.verdict.startswith("Untuned: no setting of joint and sam was chosen for these data")
+
+
+def test_the_margin_decides_what_matters():
+    wide = compare(runs(seeds=12), question=report.Question(margin=0.03)).verdict
+    assert "better, but by less than matters: sam by" in wide
+
+
+def test_a_metric_that_needs_predictions_is_refused_without_them():
+    with pytest.raises(ValueError, match="macro-f1 needs the predictions of every run, but joint-0 kept none"):
+        compare(runs(), question=report.Question(metric="macro-f1"))
+    with pytest.raises(ValueError, match="The metric r2 is not one of classes; name one of accuracy, "):
+        compare(runs(), question=report.Question(metric="r2"))

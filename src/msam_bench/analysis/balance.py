@@ -1,13 +1,13 @@
 """Is a model balanced? The decision of a diagnosis, from contributions above chance and probes.
 
-    found = weigh(measure, joint, chance, contributions, apart, probes)
-    found.state                              # State.DOMINATED
-    found.leader, found.starved              # who contributes most; whose encoder learns more when trained apart
+    balance = weigh(measure, joint, chance, contributions, apart, probes)
+    balance.state                            # State.DOMINATED
+    balance.leader, balance.starved          # who contributes most; whose encoder learns more when trained apart
 
 Contributions are Shapley values of the test score with the score of knowing nothing (chance) as the worth of the empty
 coalition, so that a modality of noise contributes nothing. One modality *leads* if it is shown to contribute more than
 every other one, by two points at least; it *dominates* if, besides, another one is under-used: a probe on that one's
-encoder tells two points more when it was trained apart. *Balanced* is shown, too, by equivalence, or it is not said.
+encoder tells two points more when it was trained apart. *Balanced* is shown, too, by equivalence, or it is not stated.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class Balance:
     @property
     def starved(self) -> dict[str, Contrast]:
         """The modalities that are shown to be under-used, the widest gap first."""
-        found = {name: gap for name, gap in self.gaps.items() if above(gap)}
-        return dict(sorted(found.items(), key=lambda pair: -pair[1].difference))
+        gaps = {name: gap for name, gap in self.gaps.items() if above(gap)}
+        return dict(sorted(gaps.items(), key=lambda pair: -pair[1].difference))
 
     @property
     def state(self) -> State:
@@ -150,7 +150,7 @@ def weigh(
     above = dict(sorted(above.items(), key=lambda pair: -_mean(pair[1])))
     leader, best = next(iter(above)), max(apart, key=lambda name: _mean(apart[name]))
     none = combined((0, joint))
-    told = [*((1.0, each) for each in apart.values()), (1.0 - len(apart), chance), (-1.0, joint)]
+    shared = [*((1.0, each) for each in apart.values()), (1.0 - len(apart), chance), (-1.0, joint)]
 
     def tested(pairs: Mapping[str, tuple[Runs, Runs]]) -> dict[str, Contrast]:
         return family({name: paired_estimate(*pair, folds) for name, pair in pairs.items()}, EFFECT)
@@ -163,7 +163,7 @@ def weigh(
         tested({name: (each, above[leader]) for name, each in above.items() if name != leader}),
         tested(probes),
         tested({"": (joint, apart[best])})[""],
-        tested({"": (combined(*told), none)})[""],
+        tested({"": (combined(*shared), none)})[""],
         best,
         tested({name: (each, chance) for name, each in apart.items()}),
         **names,

@@ -13,12 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from msam_bench.analysis.uncertainty import Floats
-
-
-def log_probabilities(logits: Floats) -> Floats:
-    """The logarithm of the softmax over the last axis `[..., classes]`."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+from msam_bench.runs.predictions import log_probabilities
 
 
 def ensemble(outputs: Mapping[str, Floats], *, classes: bool = True) -> Floats:

@@ -1,11 +1,11 @@
 """One family of comparisons with one reference: simultaneous intervals, p to go with them, and what they show.
 
-    found = family({"sam": estimate, "gnp": other}, margin=0.005)
-    found["sam"].interval, found["sam"].adjusted, found["sam"].outcome
+    contrasts = family({"sam": estimate, "gnp": other}, margin=0.005)
+    contrasts["sam"].interval, contrasts["sam"].adjusted, contrasts["sam"].outcome
 
 Interval and p agree by construction: with k comparisons, `p_adjusted = 1 - (1 - p)^k`, and the interval is
 `mean +- c * error` with `c` the quantile `1 - (1 - .95^(1/k)) / 2` of Student's t (Sidak, JASA 62, 1967). That two
-methods do not differ is said only if an interval of its own lies inside the margin (two one-sided tests, Schuirmann
+methods do not differ is stated only if an interval of its own lies inside the margin (two one-sided tests, Schuirmann
 1987), at the same adjusted level, which is the 90 % interval for a single comparison.
 """
 

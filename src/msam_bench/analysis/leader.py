@@ -1,7 +1,7 @@
 """The best method, as far as it is shown: the leader by paired means, and the rivals that it is not shown to beat.
 
-    found = leading(estimates_to_joint, "joint", contrasts, pair=lambda a, b: estimate)
-    found.name, found.rivals                 # the best only if no rival is left
+    leader = leading("joint", contrasts, pair=lambda a, b: estimate)
+    leader.name, leader.rivals               # the best only if no rival is left
 
 The leader has the highest mean paired difference to the reference (whose own is 0). To be the best it must beat every
 rival at the 5 % level, each test on its own: naming the largest of many means and testing it against all others keeps

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from msam.metrics import hits
 from msam_bench.training.metrics import R2
 
 if TYPE_CHECKING:
@@ -30,11 +31,23 @@ def probe(features: Mapping[str, Tensor], target: Mapping[str, Tensor], classes:
         target: split -> class indices `[samples]`, or values `[samples, ...]`.
         classes: number of classes; 0 for values.
     """
+    worth = hits if classes else R2.worth(target["test"])
+    return float(worth(probe_outputs(features, target, classes), target["test"]).double().mean())
+
+
+def probe_outputs(features: Mapping[str, Tensor], target: Mapping[str, Tensor], classes: int) -> Tensor:
+    """Outputs of that regression for the test samples, `[samples, outputs]`; see `probe`.
+
+    Args:
+        features: split -> `[samples, width]`.
+        target: split -> class indices `[samples]`, or values `[samples, ...]`.
+        classes: number of classes; 0 for values.
+    """
     scaled, score = standardised(features), accuracy if classes else explained
     wanted = _columns(target["train"], classes)
     solved = {penalty: ridge(scaled["train"], wanted.double(), penalty) for penalty in PENALTIES}
     best = max(PENALTIES, key=lambda penalty: score(scaled["valid"], solved[penalty], target["valid"]))
-    return score(scaled["test"], solved[best], target["test"])
+    return scaled["test"] @ solved[best]
 
 
 def _columns(target: Tensor, classes: int) -> Tensor:

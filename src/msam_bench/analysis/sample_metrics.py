@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from msam_bench.analysis.baselines import log_probabilities
 from msam_bench.analysis.uncertainty import Floats, Integers, RunScores
 from msam_bench.analysis.verdict import Measure
+from msam_bench.runs.predictions import log_probabilities
 
 Kind = Literal["classes", "values", "labels"]
 """Targets: a class index `[samples]`, values `[samples, outputs]`, or 0 and 1 for each label `[samples, labels]`."""
@@ -276,8 +276,8 @@ def _rank_correlation(first: Floats, second: Floats) -> Floats:
     standard = [(each - each.mean()) / each.std() for each in ranks]
     value = float((standard[0] * standard[1]).mean())
     parts = _correlation(*ranks)
-    for own, other, rank, raw in zip(standard, standard[::-1], ranks, (first, second), strict=True):
-        slope = (other - value * own) / (len(raw) * rank.std())
+    for first_rank, other, rank, raw in zip(standard, standard[::-1], ranks, (first, second), strict=True):
+        slope = (other - value * first_rank) / (len(raw) * rank.std())
         parts = parts + _sum_above(slope, raw) - (slope * rank).sum()
     return parts
 

@@ -234,23 +234,6 @@ def powerless(comparisons: Mapping[str, Comparison]) -> bool:
     return min((c.family * c.smallest_p for c in comparisons.values()), default=1.0) > LEVEL
 
 
-def best_method(values: Mapping[str, Seeds]) -> tuple[str, tuple[str, ...]]:
-    """Names the method with the highest mean and those it is not shown to beat.
-
-    The winner is picked after looking, so each of its p-values counts as one of all pairs of methods (Bonferroni).
-    Only a name that comes with no rival is supported as the best.
-    """
-    leader = max(values, key=lambda name: summarise(values[name].values()).mean)
-    pairs = len(values) * (len(values) - 1) // 2
-    rivals = []
-    for name, seeds in values.items():
-        common = seeds.keys() & values[leader].keys()
-        apart = [values[leader][s] - seeds[s] for s in sorted(common)]
-        if name != leader and not (common and sum(apart) > 0 and sign_flip_p(apart) * pairs <= LEVEL):
-            rivals.append(name)
-    return leader, tuple(rivals)
-
-
 def _finite(items: Iterable[tuple[Hashable, float]], what: str) -> list[float]:
     """Gives the values, none of them missing or infinite."""
     pairs = [(key, float(value)) for key, value in items]

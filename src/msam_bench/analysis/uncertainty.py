@@ -214,9 +214,9 @@ def variances(cells: Cells, deviation: Floats) -> tuple[float, float, float]:
 def over_folds(differences: Mapping[int, float], folds: Mapping[int, Hashable], wins: float = 0.0) -> Estimate:
     """The mean of the folds' means, whose spread is the error: what differs between folds is in it."""
     means = [
-        math.fsum(own) / len(own)
+        math.fsum(of_fold) / len(of_fold)
         for fold in dict.fromkeys(folds.get(seed) for seed in differences)
-        if (own := [difference for seed, difference in differences.items() if folds.get(seed) == fold])
+        if (of_fold := [difference for seed, difference in differences.items() if folds.get(seed) == fold])
     ]
     mean, error = _mean_and_error(means)
     return Estimate(mean, error, len(means) - 1, len(differences), "folds", False, wins, len(means))

@@ -1,7 +1,7 @@
 """All that a page may state, in one structure: every sentence is generated from it, so that none contradicts another.
 
-    found = Verdict(measure, "joint", methods=family(to_joint), baselines=Baselines(...), leader=leading(...), ...)
-    " ".join(sentence.text for sentence in sentences(found))      # msam_bench.analysis.sentences.verdict
+    verdict = Verdict(measure, "joint", methods=family(to_joint), baselines=Baselines(...), leader=leading(...), ...)
+    " ".join(sentence.text for sentence in sentences(verdict))    # msam_bench.analysis.sentences.verdict
 
 A statement is a `Claim` on two rows of the table; a sentence is its words together with the claims it makes.
 `contradictions` finds pairs of claims that cannot both stand, including what follows from a beats b and b beats c.
@@ -59,7 +59,7 @@ class Baselines:
 
     Args:
         apart: Modality -> a model of that modality trained apart.
-        ensemble: Their late ensemble, log-probabilities added; None where it was not made.
+        ensemble: Their late ensemble, log-probabilities added; None where there is none.
     """
 
     apart: Mapping[str, Contrast]
@@ -100,11 +100,13 @@ class Divergence:
         seeds: Their seeds.
         runs: Number of all its runs.
         without: The contrast over the pairs that did not diverge; None where none is left.
+        counted: Whether these runs count as chance; they are left out otherwise.
     """
 
     seeds: tuple[int, ...]
     runs: int
     without: Contrast | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -222,17 +224,17 @@ def contradictions(claims: Iterable[Claim]) -> list[tuple[Claim, Claim]]:
     """Pairs of claims that cannot both stand, what follows by transitivity included."""
     stated = list(dict.fromkeys(claims))
     beats = _closure({(each.first, each.second) for each in stated if each.relation is Relation.BEATS})
-    found = []
+    pairs = []
     for each in stated:
         pair, swapped = (each.first, each.second), (each.second, each.first)
         against = {Relation.BEATS: [swapped], Relation.UNSEPARATED: [pair]}.get(each.relation, [pair, swapped])
-        found += [(each, Claim(Relation.BEATS, *other)) for other in against if other in beats]
+        pairs += [(each, Claim(Relation.BEATS, *other)) for other in against if other in beats]
     kinds = {Relation.EQUALS: Relation.OPEN, Relation.OPEN: Relation.EQUALS}
     for each, other in product(stated, stated):
         same = {each.first, each.second} == {other.first, other.second}
         if same and kinds.get(each.relation) is other.relation:
-            found.append((each, other))
-    return found
+            pairs.append((each, other))
+    return pairs
 
 
 def _closure(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -7,33 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msam_bench.cli.app import app
-from msam_bench.cli.jobs import artists
-from msam_bench.cli.screen import command, console, new_grid, show_table
-from msam_bench.cli.settings import check_positive
+from msam_bench.cli.screen import console, new_grid, show_comparison
+from msam_bench.cli.settings import Judged, check_positive
 
 if TYPE_CHECKING:
     from msam_bench.analysis.run_summary import RunSummary
+    from msam_bench.config.run import RunConfig
 
 
 @app.command
-def report(*folders: Path, output: Path = Path("reports/report")) -> None:
+def report(*folders: Path, judged: Judged = Judged(), output: Path = Path("reports/report")) -> None:
     """Rebuild table and report from run folders; nothing is trained.
 
     Args:
         folders: Run folders, or folders that contain them.
+        judged: What is asked of the runs.
         output: Folder of the report.
     """
-    from msam_bench.reporting.report import compare as tabulate
-    from msam_bench.reporting.report import write_report
     from msam_bench.runs import record as runs
 
-    records = runs.records(folders or [Path("runs")])
+    folders = folders or (Path("runs"),)
+    records = runs.records(folders)
     check_positive(finished_runs=len(records))
-    table = tabulate(records)
-    show_table(table)
-    with artists() as executor:
-        page = write_report(records, output, command(), executor=executor)
-    console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
+    show_comparison(records, output, (), judged.question(_diverged(folders)))
+
+
+def _diverged(folders: Sequence[Path]) -> list[RunConfig]:
+    """The runs below these folders whose loss was no longer finite."""
+    from msam_bench.config.run import validated
+    from msam_bench.runs import record as runs
+
+    return [validated(record.config) for record in runs.records(folders, status="failed")]
 
 
 @app.command(name="runs")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from msam_bench.analysis.run_summary import RunSummary
+    from msam_bench.reporting.comparing import Question
     from msam_bench.reporting.comparison_table import ComparisonTable
     from msam_bench.reporting.result import Result
     from msam_bench.reporting.table import Table
@@ -71,6 +72,22 @@ def show_table(table: ComparisonTable) -> None:
         for row in table.cells:
             grid.add_row(*(row[column] for column in columns))
         console.print(grid, "")
+
+
+def show_comparison(
+    records: Sequence[RunSummary], folder: Path, notes: Sequence[str] = (), question: Question | None = None
+) -> None:
+    """The table of a comparison, its notes, its page and its verdict."""
+    from msam_bench.cli.jobs import artists
+    from msam_bench.reporting.report import compare, write_report
+
+    table = compare(records, notes=notes, question=question)
+    show_table(table)
+    with artists() as executor:
+        page = write_report(records, folder, command(), notes, executor, question)
+    for note in table.notes[len(notes) :]:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def show_values(table: Table) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from msam_bench.cli.screen import console
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
+    from msam_bench.reporting.comparing import Question
     from msam_bench.runs.choice import Choice
 
 METHODS = "joint,sam,gnp,msam,msam-encoder"
@@ -77,6 +78,34 @@ class Paired:
         return range(self.first_seed, self.first_seed + self.seeds)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Judged:
+    """What is asked of the runs."""
+
+    metric: str | None = None
+    "What is compared, such as macro-f1, auroc or nll; the score of the runs (accuracy, or R2) if not given."
+    margin: float = 0.5
+    "Smallest difference that matters: in points, or in hundredths of the metric's unit."
+    baselines: int = 6
+    "Seeds on which each modality is trained apart too, to tell whether fusion pays; 0 for none."
+
+    def question(self, diverged: Sequence[RunConfig] = (), untuned: Sequence[str] = ()) -> Question:
+        """The question to runs, of which some diverged.
+
+        Raises:
+            ValueError: a margin that is not positive.
+        """
+        from msam_bench.analysis.assessment import diverged_seeds
+        from msam_bench.reporting.comparing import Question
+
+        if not self.margin > 0:
+            raise ValueError(
+                f"Expected a margin above 0, found {self.margin}: name the smallest difference that matters."
+            )
+        return Question(self.metric, self.margin / 100, diverged_seeds(diverged), untuned)
+
+
 def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Settings) -> Choice:
     """The methods of a list, `all` standing for every one that suits the data and the fusion; says which do not.
 
@@ -91,7 +120,33 @@ def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Se
     choice = choose(methods, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
     for note in choice.notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
+    check_pairs(choice.methods, data, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
     return choice
+
+
+def check_pairs(methods: Sequence[str], data: str, refuse: Callable[[str], str | None]) -> None:
+    """Raises a ValueError, before the first run, if a method cannot be trained on the data."""
+    from msam_bench.registry import methods as known
+
+    for name in methods:
+        if reason := refuse(name):
+            entry = known().get(name.partition(":")[0])
+            other = entry.extension if entry else None
+            instead = f" Name {other} instead." if other and other not in reason and not refuse(other) else ""
+            raise ValueError(f"{name} cannot be trained on {data}: {reason}{instead}")
+
+
+def baselines(data: str, paired: Paired, judged: Judged, settings: Settings) -> list[RunConfig]:
+    """The runs of each modality apart, on the first seeds; none where there is a single modality."""
+    from msam_bench.data import source
+
+    names = source(data).modalities
+    if len(names) < 2:
+        return []
+    seeds = paired.numbers[: max(0, judged.baselines)]
+    return [
+        resolved(data, paired.fusion, f"unimodal:modality={name}", seed, settings) for seed in seeds for name in names
+    ]
 
 
 def planned(data: str, methods: Sequence[str], paired: Paired, settings: Settings) -> list[RunConfig]:

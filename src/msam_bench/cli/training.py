@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from msam_bench.cli.app import app
-from msam_bench.cli.jobs import Where, artists, train_all, train_here
-from msam_bench.cli.screen import command, console, line, report_folder, show_table
-from msam_bench.cli.settings import METHODS, Paired, Settings, chosen_methods, planned, resolved
+from msam_bench.cli.jobs import Where, train_all, train_here
+from msam_bench.cli.screen import line, report_folder, show_comparison
+from msam_bench.cli.settings import METHODS, Judged, Paired, Settings, baselines, chosen_methods, planned, resolved
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
@@ -22,9 +22,12 @@ def compare(
     paired: Paired = Paired(),
     settings: Settings = Settings(),
     where: Where = Where(),
+    judged: Judged = Judged(),
     report: Path | None = None,
 ) -> None:
     """Train several methods on the same data and seeds, and say what the evidence is worth.
+
+    Each modality is trained apart, too: the first question is whether fusion pays.
 
     Args:
         data: Name of a data set (see `msam data list`), or path of a prepared one.
@@ -33,24 +36,21 @@ def compare(
         paired: Seeds and fusion.
         settings: Changes to the data set's default settings.
         where: Where runs are trained and kept.
+        judged: What is asked of the runs.
         report: Folder of the report; reports/DATA-FUSION if not given.
     """
     from msam_bench.names import stem
-    from msam_bench.reporting.report import compare as tabulate
-    from msam_bench.reporting.report import divergences, write_report
 
     folder = report_folder(report, f"{stem(data)}-{paired.fusion}")
     choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
+    runs = planned(data, choice.methods, paired, settings)
+    apart = [run for run in baselines(data, paired, judged, settings) if run not in runs]
+    question = judged.question()
     diverged: list[RunConfig] = []
-    records = train_all(planned(data, choice.methods, paired, settings), where, diverged)
-    notes = (*choice.notes, *divergences(diverged, paired.seeds))
+    records = train_all([*runs, *apart], where, diverged)
     if not records:
-        raise ValueError(" ".join(notes))
-    table = tabulate(records, notes=notes)
-    show_table(table)
-    with artists() as executor:
-        page = write_report(records, folder, command(), notes, executor)
-    console.print(f"\n{table.verdict}\n\nReport: {page}", soft_wrap=True, highlight=False)
+        raise ValueError(f"All {len(diverged)} runs diverged; lower the learning rate, such as --lr 0.001.")
+    show_comparison(records, folder, choice.notes, judged.question(diverged, question.untuned))
 
 
 @app.command

@@ -37,6 +37,8 @@ class Split:
         rows: Which row of every input each sample is `[samples]` (int64); row i is sample i if None.
         scales: How stored values become the model's float32, for modalities that are not stored as it takes them.
         presence: `modality/present` -> booleans as long as the inputs, for modalities that some samples lack.
+        samples: A number for each sample that stays with it whichever seed draws the split `[samples]`; see `ids`.
+        groups: A number for the group of each sample, such as a person, `[samples]`; None where there are no groups.
 
     Raises:
         ValueError: No modality, or tensors of different lengths.
@@ -47,6 +49,8 @@ class Split:
     rows: Tensor | None = None
     scales: Mapping[str, Scaling] = field(default_factory=dict)
     presence: Mapping[str, Tensor] = field(default_factory=dict)
+    samples: Tensor | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -61,6 +65,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def ids(self) -> Tensor:
+        """The number of each sample that no seed changes: its row where a seed draws the split, else its place."""
+        import torch
+
+        known = self.samples if self.samples is not None else self.rows
+        return torch.arange(len(self)) if known is None else known
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

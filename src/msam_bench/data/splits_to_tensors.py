@@ -7,6 +7,7 @@ splits = standardised(splits)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msam_bench.data.base import Split
@@ -17,8 +18,14 @@ if TYPE_CHECKING:
 
 def split_rows(rows: Mapping[str, Sequence[int]], inputs: Mapping[str, Tensor], target: Tensor) -> dict[str, Split]:
     """Copies the named rows of every tensor `[samples, ...]` into one Split for each name."""
+    import torch
+
     return {
-        part: Split({name: tensor[list(chosen)] for name, tensor in inputs.items()}, target[list(chosen)])
+        part: Split(
+            {name: tensor[list(chosen)] for name, tensor in inputs.items()},
+            target[list(chosen)],
+            samples=torch.tensor(list(chosen), dtype=torch.int64),
+        )
         for part, chosen in rows.items()
     }
 
@@ -33,7 +40,7 @@ def standardised(splits: Mapping[str, Split]) -> dict[str, Split]:
         float32 inputs of the same shapes; targets as they are.
     """
     moments = {name: _moments(tensor) for name, tensor in splits["train"].inputs.items()}
-    return {part: Split(_scaled(split.inputs, moments), split.target) for part, split in splits.items()}
+    return {part: replace(split, inputs=_scaled(split.inputs, moments)) for part, split in splits.items()}
 
 
 def _scaled(inputs: Mapping[str, Tensor], moments: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

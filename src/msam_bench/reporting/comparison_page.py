@@ -12,22 +12,25 @@ from msam_bench.analysis.sentences.phrases import MISSING, format_number, format
 from msam_bench.analysis.settings import machine, settings
 from msam_bench.analysis.statistics import Comparison
 from msam_bench.reporting import figures as charts
+from msam_bench.reporting.comparing import methods_of
 from msam_bench.reporting.comparison_table import ComparisonTable
 from msam_bench.reporting.page import Figures, render
 
 
 def render_comparison(groups: Groups, table: ComparisonTable, figures: Figures, command: str) -> str:
     """Renders the page; the figures go in as data, which the script draws."""
-    shared, differing = settings(groups)
-    given = {name: _given(name, differing) for name in groups}
+    methods = methods_of(groups)
+    shared, differing = settings(methods)
+    given = {name: _given(name, differing) for name in methods}
     return render(
         "report.html.j2",
         figures,
         table=table,
         columns=[(group, [*columns]) for group, columns in itertools.groupby(table.columns, lambda one: one.group)],
         score=table.score[0].upper() + table.score[1:],
-        groups=groups,
-        styles=[style for styles in _styles(groups, table) for style in styles],
+        groups=methods,
+        every=groups,
+        styles=[style for styles in _styles(methods, table) for style in styles],
         most=charts.MOST,
         more=_more(table),
         shared=shared,
@@ -47,8 +50,9 @@ def _given(name: str, differing: Mapping[str, Mapping[str, str]]) -> str:
 def _styles(groups: Groups, table: ComparisonTable) -> tuple[list[charts.SeriesStyle], list[charts.SeriesStyle]]:
     """The styles of methods and of modalities in every figure; of many methods, the most accurate stand out."""
     means = {row.method: row.accuracy.mean for row in table.rows}
-    order = sorted(means, key=lambda name: -means[name]) if len(means) > charts.MOST else [*means]
-    ranked = dict.fromkeys([table.reference, *([table.second] if table.second else []), *order])
+    order = sorted(groups, key=lambda name: -means[name]) if len(groups) > charts.MOST else [*groups]
+    first = [table.reference, *([table.second] if table.second else [])]
+    ranked = [name for name in dict.fromkeys([*first, *order]) if name in groups]
     styles = {style.name: style for style in charts.series_styles(ranked, reference=table.reference)}
     return [styles[name] for name in groups], charts.series_styles(table.modalities)
 
@@ -56,8 +60,8 @@ def _styles(groups: Groups, table: ComparisonTable) -> tuple[list[charts.SeriesS
 def draw(groups: Groups, table: ComparisonTable) -> Figures:
     """Draws the figures of every section of the page."""
     methods, modalities = _styles(groups, table)
-    to_first = {row.method: row.to_reference for row in table.rows if row.to_reference}
-    to_other = {row.method: row.to_second for row in table.rows if row.to_second}
+    to_first = {row.method: row.to_reference for row in table.rows if row.to_reference and row.method in groups}
+    to_other = {row.method: row.to_second for row in table.rows if row.to_second and row.method in groups}
     return {
         "differences": [
             *charts.differences(to_first, table.reference, methods),
@@ -80,7 +84,9 @@ def _more(table: ComparisonTable) -> tuple[tuple[str, ...], tuple[tuple[str, ...
     titles = ("method", "interquartile mean %", "train %", "test % at the last epoch", "selected epoch", "switching %")
     names = [table.reference, *([table.second] if table.second else [])]
     paired = [
-        f"{title} {name}" for name in names for title in ("seeds paired with", "P(better) than", "unadjusted p to")
+        f"{title} {name}"
+        for name in names
+        for title in ("seeds paired with", "P(better) than", "sign-flip p over seeds of this pool, to")
     ]
     rows = []
     for row in table.rows:
@@ -92,7 +98,7 @@ def _more(table: ComparisonTable) -> tuple[tuple[str, ...], tuple[tuple[str, ...
 
 
 def _pair_cells(pair: Comparison | None) -> tuple[str, str, str]:
-    """Writes the number of paired seeds, the share of them on which the method is better, and the unadjusted p."""
+    """Writes the number of paired seeds, the share of them on which the method is better, and the sign-flip p."""
     if pair is None:
         return MISSING, MISSING, MISSING
     return str(pair.n), f"{pair.probability_of_improvement:.2f}", format_p(pair.p)

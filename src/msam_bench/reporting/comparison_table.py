@@ -7,11 +7,12 @@ table.markdown(), table.csv()
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from msam_bench.analysis.sentences.phrases import MISSING, format_difference, format_number, format_p
 from msam_bench.analysis.statistics import Comparison, Summary
+from msam_bench.analysis.verdict import Measure
 from msam_bench.files import csv_text
 from msam_bench.reporting.table import escape_markdown, markdown_table
 
@@ -40,6 +41,10 @@ class ComparisonRow:
     epoch: float | None
     switching: float | None
 
+    def compared(self, to_reference: Comparison | None, to_second: Comparison | None) -> Self:
+        """The row with its comparisons."""
+        return replace(self, to_reference=to_reference, to_second=to_second)
+
 
 @dataclass(frozen=True)
 class TableColumn:
@@ -64,18 +69,29 @@ class ComparisonTable:
     verdict: str
     caption: str
     notes: tuple[str, ...] = ()
-    score: str = "accuracy"
+    measure: Measure = field(default_factory=Measure)
+
+    @property
+    def score(self) -> str:
+        """What was measured, such as accuracy."""
+        return self.measure.name
 
     @property
     def columns(self) -> tuple[TableColumn, ...]:
         """The columns as shown, percent and points as units."""
+        scale, unit = self.measure.scale, ", %" if self.measure.scale == 100 else ""
         shown = [
             TableColumn("", "method", "method", lambda row: row.method),
             TableColumn("", "n", "n", lambda row: str(row.n)),
-            TableColumn(f"test {self.score}, %", "mean", "test %", lambda row: format_number(row.accuracy.mean, 100)),
-            TableColumn(f"test {self.score}, %", "SD", "SD", lambda row: format_number(row.accuracy.sd, 100)),
-            *_difference_columns(self.reference, lambda row: row.to_reference),
-            *(_difference_columns(self.second, lambda row: row.to_second) if self.second else ()),
+            TableColumn(
+                f"test {self.score}{unit}",
+                "mean",
+                f"test{unit.strip(',')}",
+                lambda row: format_number(row.accuracy.mean, scale),
+            ),
+            TableColumn(f"test {self.score}{unit}", "SD", "SD", lambda row: format_number(row.accuracy.sd, scale)),
+            *_difference_columns(self.reference, self.measure, lambda row: row.to_reference),
+            *(_difference_columns(self.second, self.measure, lambda row: row.to_second) if self.second else ()),
             TableColumn("", "tau", "tau", lambda row: format_number(row.tau, digits=3)),
             *(_alone_column(modality, self.score) for modality in self.modalities),
             *(_cost_column(name) for name in PASSES),
@@ -104,30 +120,45 @@ class ComparisonTable:
         """Gives the table as CSV with every value unrounded, accuracies between 0 and 1."""
         return csv_text([self._values(row) for row in self.rows])
 
+    @property
+    def _key(self) -> str:
+        return self.score.lower().replace(" ", "_").replace("-", "_")
+
     def _values(self, row: ComparisonRow) -> dict[str, Any]:
         return {
             "method": row.method,
             "n": row.n,
-            **{f"test_{self.score.lower()}_{key}": getattr(row.accuracy, key) for key in ("mean", "sd", "iqm")},
+            **{f"test_{self._key}_{key}": getattr(row.accuracy, key) for key in ("mean", "sd", "iqm")},
             **_comparison_values("reference", self.reference, row.to_reference),
             **_comparison_values("second", self.second or "", row.to_second),
             "tau": row.tau,
             **{f"alone_{modality}": row.alone.get(modality) for modality in self.modalities},
             **{key: getattr(row, key) for key in (*PASSES, "seconds")},
-            **{f"{when}_{self.score.lower()}": getattr(row, f"{when}_accuracy") for when in ("train", "last")},
+            **{f"{when}_{self._key}": getattr(row, f"{when}_accuracy") for when in ("train", "last")},
             "epoch": row.epoch,
             "switching": row.switching,
         }
 
 
-def _difference_columns(name: str, of: Callable[[ComparisonRow], Comparison | None]) -> tuple[TableColumn, TableColumn]:
-    group = f"difference to {name}, points"
+def _difference_columns(
+    name: str, measure: Measure, of: Callable[[ComparisonRow], Comparison | None]
+) -> tuple[TableColumn, TableColumn]:
+    group = f"difference to {name}, {measure.unit}"
     return (
-        TableColumn(group, "mean [95 % interval]", f"to {name} [95 %]", lambda row: format_difference(of(row))),
         TableColumn(
-            group, "p (Holm)", f"p ({name})", lambda row: MISSING if (c := of(row)) is None else format_p(c.evidence)
+            group,
+            "mean [simultaneous 95 % interval]",
+            f"to {name} [95 %]",
+            lambda row: format_difference(of(row), measure.scale),
         ),
+        TableColumn(group, "p (adjusted)", f"p ({name})", lambda row: _p(of(row))),
     )
+
+
+def _p(comparison: Comparison | None) -> str:
+    """The adjusted p; none where a difference is only described."""
+    adjusted = comparison.adjusted if comparison else None
+    return MISSING if adjusted is None else format_p(adjusted)
 
 
 def _alone_column(modality: str, score: str) -> TableColumn:

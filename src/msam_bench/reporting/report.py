@@ -13,19 +13,24 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from msam_bench.analysis.assessment import by_row
 from msam_bench.analysis.grouping import grouped
 from msam_bench.analysis.run_summary import RunSummary
-from msam_bench.analysis.sentences.runs import divergences
-from msam_bench.reporting.comparing import compare
+from msam_bench.reporting.comparing import Question, compare, methods_of
 from msam_bench.reporting.comparison_page import draw, render_comparison
 from msam_bench.reporting.comparison_table import ComparisonTable
 from msam_bench.reporting.page import write
 
-__all__ = ["ComparisonTable", "RunSummary", "compare", "divergences", "write_report"]
+__all__ = ["ComparisonTable", "Question", "RunSummary", "compare", "write_report"]
 
 
 def write_report(
-    records: Iterable[RunSummary], path: Path, command: str, notes: Sequence[str] = (), executor: Executor | None = None
+    records: Iterable[RunSummary],
+    path: Path,
+    command: str,
+    notes: Sequence[str] = (),
+    executor: Executor | None = None,
+    question: Question | None = None,
 ) -> Path:
     """Writes `report.html`, `table.md`, `table.csv` and `figures/*` into a folder and gives the path of the page.
 
@@ -36,14 +41,15 @@ def write_report(
         path: The folder, created where it does not exist.
         command: The command that reproduces the runs, shown as it is.
         notes: As `compare`.
+        question: As `compare`.
         executor: What draws the pictures beside the page; this process if None.
 
     Raises:
         ValueError: As `compare`, and if `path` is not a folder.
     """
     records = list(records)
-    table = compare(records, notes=notes)
-    groups = grouped(records, table.reference, table.second)
-    figures = draw(groups, table)
+    table = compare(records, notes=notes, question=question)
+    groups = by_row(grouped(records, table.reference, table.second))
+    figures = draw(methods_of(groups), table)
     html = render_comparison(groups, table, figures, command)
     return write(path, "report.html", html, figures, {"table.md": table.markdown(), "table.csv": table.csv()}, executor)

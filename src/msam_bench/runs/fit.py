@@ -24,9 +24,10 @@ from msam.metrics import overfitting_gap
 from msam_bench import data
 from msam_bench.config.run import RunConfig
 from msam_bench.files import discard_parts
+from msam_bench.runs import predictions, snapshots
 from msam_bench.runs import record as runs
-from msam_bench.runs import snapshots
 from msam_bench.runs.assembly import assemble
+from msam_bench.runs.inference import predictions_of
 from msam_bench.runs.lookup import find_finished, unimodal_scores
 from msam_bench.training import checkpoint
 from msam_bench.training.distributed import ProcessGroup
@@ -150,6 +151,7 @@ class ResumableRun:
         self.selection.restore(self.parts.model, self.parts.method)
         if self.selection.epoch < self.loop.epoch:
             test = self.evaluator.evaluate("test")
+        test_attribution = self.evaluator.attribution("test")
         summary = {
             **{name: selected[name] for name in ("epoch", "train_accuracy", "valid_accuracy", "valid_loss")},
             "test_accuracy": test[0],
@@ -157,11 +159,13 @@ class ResumableRun:
             "last_test_accuracy": last,
             "tau": overfitting_gap(selected["train_accuracy"], test[0]),
             "coalitions": self.evaluator.coalitions("test"),
-            "contributions": self.evaluator.contributions("test"),
+            "contributions": test_attribution.means,
             "switching": self.loop.switching,
             **cost,
         }
         self._keep(self.folder / "best.ckpt", self.selection.weights)
+        if self.processes.first:
+            predictions.write(self.folder, predictions_of(self.parts.dataset, self.evaluator, test_attribution))
         self._write("finished", summary=summary)
         if self.processes.first:
             self.previous.unlink(missing_ok=True)
@@ -230,7 +234,7 @@ class ResumableRun:
 
     def _data(self) -> dict[str, Any]:
         """The data as the record describes them."""
-        dataset = self.parts.dataset
+        dataset, source = self.parts.dataset, data.source(self.config.data)
         return {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -238,5 +242,6 @@ class ResumableRun:
             "classes": list(dataset.classes),
             "score": self.parts.score.name,
             "sizes": {name: len(split) for name, split in dataset.splits.items()},
-            "fold": data.source(self.config.data).fold(self.config.seed),
+            "fold": source.fold(self.config.seed),
+            "group": source.group,
         }

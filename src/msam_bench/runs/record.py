@@ -1,4 +1,4 @@
-"""Run folders: `run.json`, `metrics.csv`, `last.ckpt` and `best.ckpt` of one run, found again by its configuration.
+"""Run folders: `run.json`, `metrics.csv`, checkpoints and predictions of one run, found again by its configuration.
 
 folder = folder_of(Path("runs"), config)
 records(Path("runs"))                      # every finished run below a folder
@@ -36,7 +36,7 @@ Number = int | float | None
 
 VERSION = 1
 """Version of the layout of a run folder."""
-FILES = ("run.json", "metrics.csv", "last.ckpt", "best.ckpt")
+FILES = ("run.json", "metrics.csv", "last.ckpt", "best.ckpt", "predictions.safetensors")
 """What a run writes."""
 
 

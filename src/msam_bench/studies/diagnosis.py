@@ -9,21 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msam_bench.analysis.assessment import CHANCE, chance_scores, chosen_metric, kept_predictions, run_scores
+from msam_bench.analysis.balance import Balance, State, weigh
+from msam_bench.analysis.baselines import constant_outputs
 from msam_bench.analysis.grouping import folds_of
 from msam_bench.analysis.run_summary import RunSummary, score_of
+from msam_bench.analysis.sample_metrics import Metric
+from msam_bench.analysis.sentences.balance import balance_sentences
 from msam_bench.analysis.sentences.phrases import join_names
-from msam_bench.analysis.statistics import Comparison, adjust, paired_difference, powerless, summarise
+from msam_bench.analysis.statistics import summarise
+from msam_bench.analysis.uncertainty import Runs, RunScores
 from msam_bench.config.run import MethodConfig, RunConfig, validated
 from msam_bench.data import source
 from msam_bench.reporting import figures as charts
 from msam_bench.reporting.figures.modalities import coalitions, shares
 from msam_bench.reporting.result import Result
 from msam_bench.reporting.table import Table
+from msam_bench.runs.inference import prior
 from msam_bench.runs.record import RunRecord as Run
 from msam_bench.studies.advice import advice
 from msam_bench.studies.base import Request, Study
 from msam_bench.studies.encoder_probe import EncoderProbe, inspect_run
-from msam_bench.studies.imbalance import Gaps, lead, needed, starved, verdict
 
 JOINT, APART = "joint", "unimodal"
 
@@ -59,16 +65,15 @@ def conclude(records: Sequence[RunSummary]) -> Result:
     probes = {run.folder: inspect_run(run) for run in records}
     modalities = tuple(joint[0].data["modalities"])
     apart = {name: _apart(records, name) for name in modalities}
-    gaps, first = _gaps(joint, apart, probes), lead(joint)
-    more = max((needed(family) for family in (gaps, first.behind) if powerless(family)), default=0)
+    balance = _weighed(joint, apart, probes)
     groups = {joint[0].label: joint}
     methods = charts.series_styles(groups)
     return Result(
         "diagnosis",
         STUDY.question,
-        verdict(first, gaps, len(joint)),
-        advice(joint, list(starved(gaps)), first.name if first.shown else None, more),
-        [_modalities(joint, apart, probes, gaps), _coalitions(joint)],
+        " ".join(balance_sentences(balance)),
+        _advice(joint, balance),
+        [_modalities(joint, apart, probes, balance), _coalitions(joint)],
         {"Contributions": shares(groups, modalities), "Coalitions": coalitions(groups, modalities)}
         | {
             "Training": [
@@ -78,6 +83,68 @@ def conclude(records: Sequence[RunSummary]) -> Result:
         },
         ordered=True,
     )
+
+
+def _weighed(
+    joint: Sequence[RunSummary], apart: Mapping[str, Sequence[RunSummary]], probes: Mapping[Any, EncoderProbe]
+) -> Balance:
+    """The decision, over seeds and test samples where runs kept predictions."""
+    metric = chosen_metric(None, score_of({JOINT: joint}))
+    return weigh(
+        metric.measure,
+        {run.seed: run_scores(run, metric) for run in joint},
+        _chance(joint, metric),
+        {name: {run.seed: _contribution(run, name) for run in joint} for name in apart},
+        {name: {run.seed: run_scores(run, metric) for run in runs} for name, runs in apart.items()},
+        {
+            name: (
+                {run.seed: probes[run.folder].probes[name] for run in runs},
+                {run.seed: probes[run.folder].probes[name] for run in joint},
+            )
+            for name, runs in apart.items()
+        },
+        folds_of({JOINT: joint}),
+        chance_name=CHANCE[metric.kind],
+        model=joint[0].label,
+    )
+
+
+def _contribution(run: RunSummary, modality: str) -> RunScores:
+    """The Shapley value of a modality, sample by sample where the run kept predictions."""
+    predictions = kept_predictions(run.folder)
+    if predictions is None:
+        return RunScores(float(run.summary["contributions"][modality]))
+    test = predictions.splits["test"]
+    return RunScores.of(test.contributions[modality], test.samples, test.groups)
+
+
+def _chance(joint: Sequence[RunSummary], metric: Metric) -> Runs:
+    """The scores of knowing nothing; from the data where runs kept no predictions."""
+    scores = dict(chance_scores({JOINT: joint}, metric))
+    for run in joint:
+        if run.seed not in scores:
+            dataset = source(str(run.config["data"])).load(run.seed)
+            test, classes = dataset.splits["test"], bool(dataset.classes)
+            outputs = constant_outputs(prior(dataset).numpy(), len(test), classes=classes)
+            scores[run.seed] = metric.run_scores(outputs, test.target.numpy(), test.ids.numpy())
+    return scores
+
+
+def _advice(joint: Sequence[RunSummary], balance: Balance) -> list[str]:
+    """What to try: nothing on balance for a model that knows nothing."""
+    if balance.state is State.NOTHING:
+        config = validated(dict(joint[0].config))
+        return [
+            f"Train a model that is better than {balance.chance_name} first: tune its learning rate, "
+            f"`msam sweep --data {config.data} --fusion {config.fusion} --methods {config.method.name}`, and check "
+            "that targets and inputs belong together."
+        ]
+    more = ENOUGH if balance.state is State.UNTESTED else 0
+    return advice(joint, [] if more else list(balance.starved), balance.leader if balance.leads else None, more)
+
+
+ENOUGH = 12
+"""Seeds with which a diagnosis is made."""
 
 
 def _several(data: str, modalities: Sequence[str]) -> Sequence[str]:
@@ -93,57 +160,45 @@ def _apart(records: Sequence[RunSummary], modality: str) -> list[RunSummary]:
     return [run for run in records if run.label == f"{APART}:modality={modality}"]
 
 
-def _gaps(
-    joint: Sequence[RunSummary], apart: Mapping[str, Sequence[RunSummary]], probes: Mapping[Any, EncoderProbe]
-) -> dict[str, Comparison]:
-    """Each modality's gap, one Holm family."""
-    folds = folds_of({JOINT: joint})
-    gaps = {
-        name: paired_difference(
-            {run.seed: probes[run.folder].probes[name] for run in runs},
-            {run.seed: probes[run.folder].probes[name] for run in joint},
-            blocks=folds,
-        )
-        for name, runs in apart.items()
-    }
-    return adjust(gaps)
-
-
 def _modalities(
     joint: Sequence[RunSummary],
     apart: Mapping[str, Sequence[RunSummary]],
     probes: Mapping[Any, EncoderProbe],
-    gaps: Gaps,
+    balance: Balance,
 ) -> Table:
     rows = []
     for name, runs in apart.items():
-        gap = gaps[name]
+        gap, share = balance.gaps[name], balance.contributions[name]
+        low, high = (None, None) if gap.described else gap.interval
         rows.append(
             {
                 "modality": name,
                 "n": len(joint),
                 "contribution train": 100 * _mean(probes[run.folder].contributions[name] for run in joint),
                 "contribution test": 100 * _mean(run.summary["contributions"][name] for run in joint),
+                "above chance": 100 * share.difference,
                 "alone in joint %": 100 * _mean(run.summary["coalitions"][name] for run in joint),
                 "trained apart %": 100 * _mean(run.summary["test_accuracy"] for run in runs),
-                "probe joint %": 100 * _mean(probes[run.folder].probes[name] for run in joint),
-                "probe apart %": 100 * _mean(probes[run.folder].probes[name] for run in runs),
+                "probe joint %": 100 * _mean(probes[run.folder].probes[name].score for run in joint),
+                "probe apart %": 100 * _mean(probes[run.folder].probes[name].score for run in runs),
                 "gap": 100 * gap.difference,
-                "low": None if gap.low is None else 100 * gap.low,
-                "high": None if gap.high is None else 100 * gap.high,
-                "p (Holm)": gap.evidence,
+                "low": None if low is None else 100 * low,
+                "high": None if high is None else 100 * high,
+                "p (adjusted)": None if gap.described else gap.adjusted,
             }
         )
-    return Table("Each modality", rows, {"p (Holm)": 4}, _caption(score_of({JOINT: joint})))
+    return Table("Each modality", rows, {"p (adjusted)": 4}, _caption(score_of({JOINT: joint})))
 
 
 def _caption(score: str) -> str:
     """How the columns came about."""
     return (
-        f"Contributions: Shapley values of the joint model's {score}, in points. Alone in joint: test {score} of the "
+        f"Contributions: Shapley values of the joint model's {score}, in points; above chance: less an equal share of "
+        f"the {score} of knowing nothing. Alone in joint: test {score} of the "
         "joint model with this modality alone. Trained apart: the same encoder with a head of its own. Probe: test "
-        f"{score} of a ridge regression on the frozen encoder; gap: apart minus joint, paired by seed, with 95 % "
-        "bootstrap interval and sign-flip p, Holm over modalities."
+        f"{score} of a ridge regression on the frozen encoder; gap: apart minus joint, paired by seed, with "
+        "simultaneous 95 % interval and p adjusted over modalities, over seeds and test samples where runs kept "
+        "predictions."
     )
 
 

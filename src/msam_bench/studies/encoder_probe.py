@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from msam import Joint
-from msam_bench.analysis.probing import probe
+from msam_bench.analysis.probing import probe_outputs
+from msam_bench.analysis.sample_metrics import METRICS
+from msam_bench.analysis.uncertainty import RunScores
 from msam_bench.runs.restore import restored
 from msam_bench.training.evaluation import Evaluator
 from msam_bench.training.loaders import SplitSet
@@ -30,11 +32,11 @@ class EncoderProbe:
 
     Args:
         contributions: modality -> Shapley value of the training score.
-        probes: modality -> test score of a ridge regression on its frozen encoder.
+        probes: modality -> test score of a ridge regression on its frozen encoder, sample by sample where known.
     """
 
     contributions: dict[str, float]
-    probes: dict[str, float]
+    probes: dict[str, RunScores]
 
 
 def inspect_run(record: Any) -> EncoderProbe:
@@ -44,10 +46,14 @@ def inspect_run(record: Any) -> EncoderProbe:
     names = dataset.modalities if modality is None else (modality,)
     seen = {name: _encoded(objective, split, names) for name, split in dataset.splits.items()}
     target = {name: split.target for name, split in dataset.splits.items()}
-    probes = {
-        name: probe({split: features[name] for split, features in seen.items()}, target, len(dataset.classes))
-        for name in names
-    }
+    test, metric = dataset.splits["test"], METRICS["accuracy" if dataset.classes else "r2"]
+    about = (target["test"].numpy(), test.ids.numpy(), None if test.groups is None else test.groups.numpy())
+    probes = {}
+    for name in names:
+        outputs = probe_outputs(
+            {split: features[name] for split, features in seen.items()}, target, len(dataset.classes)
+        )
+        probes[name] = metric.run_scores(outputs.numpy(), *about)
     if modality is not None:
         return EncoderProbe({}, probes)
     score = scoring(dataset)

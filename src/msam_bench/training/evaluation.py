@@ -10,18 +10,19 @@ Nothing is trained and no random number drawn; samples are taken in order, some 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from msam import shapley
+from msam import Shapley
 from msam.batches import moved
 from msam.coalition import extremes, lattice
 from msam.metrics import CoalitionAccuracy
 from msam.types import Inputs
 from msam_bench.training.distributed import ProcessGroup
-from msam_bench.training.metrics import Score, Worth, value_of
+from msam_bench.training.metrics import Score, Worth
 
 if TYPE_CHECKING:
     from msam.methods.base import Backward
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
 
 _EXACT = 6
 """Up to this many modalities every coalition is tested; above, each alone, all but each, and all."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What the modalities of each sample of a split are worth.
+
+    Args:
+        contributions: Modality -> Shapley values `[samples]` of the sample's score; the empty coalition is worth 0.
+        alone: Modality -> outputs with it alone `[samples, outputs]`.
+    """
+
+    contributions: Mapping[str, Tensor]
+    alone: Mapping[str, Tensor]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Modality -> its mean Shapley value."""
+        return {name: float(values.mean()) for name, values in self.contributions.items()}
 
 
 class Evaluator:
@@ -87,13 +106,26 @@ class Evaluator:
 
     def contributions(self, split: str) -> dict[str, float]:
         """Shapley values of the split's score, averaged over samples."""
-        total: dict[str, float] = {}
-        value = value_of(self._worth(split))
-        for inputs, target in self._chunks(split):
-            values = shapley(self.backward.objective, inputs, target, value=value).values
-            for name, part in values.items():
-                total[name] = total.get(name, 0.0) + part * len(target) / len(self.sets[split])
-        return total
+        return self.attribution(split).means
+
+    def attribution(self, split: str) -> Attribution:
+        """The Shapley values of each sample's score, and the outputs for each modality alone; not counted."""
+        names, objective, worth = self.modalities, self.backward.objective, self._worth(split)
+        design = Shapley().design(objective, len(names))
+        masks = torch.cat([design.masks, torch.eye(len(names), dtype=torch.bool)])
+        values, alone = [], []
+        with objective.runtime.uncounted(), torch.no_grad():
+            for inputs, target in self._chunks(split):
+                logits = objective.coalition_logits(inputs, masks, "zero-input")
+                scores = worth(logits[: len(design.masks)], target).double().cpu()
+                values.append(design.weights.double() @ scores)
+                alone.append(logits[len(design.masks) :].float().cpu())
+        outputs = torch.cat(alone, 1)
+        return Attribution(dict(zip(names, torch.cat(values, 1), strict=True)), dict(zip(names, outputs, strict=True)))
+
+    def outputs(self, split: str) -> Tensor:
+        """The outputs for every sample in order, `[samples, outputs]`, on the CPU."""
+        return torch.cat([self.backward.predict(inputs).float().cpu() for inputs, _ in self._chunks(split)])
 
     def _worth(self, split: str) -> Worth:
         return self.score.worth(self.sets[split].target)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msam.metrics import hits
-from msam.types import Criterion, Value
+from msam.types import Criterion
 
 if TYPE_CHECKING:
     from msam_bench.data import Dataset
@@ -53,11 +53,6 @@ def scoring(dataset: Dataset) -> Score:
 def squared_error(outputs: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of outputs `[batch, outputs]`; targets may be `[batch]` where there is one output."""
     return F.mse_loss(outputs, target.reshape(len(target), -1))
-
-
-def value_of(worth: Worth) -> Value:
-    """The mean worth of a batch as a value function of coalitions."""
-    return lambda outputs, target: worth(outputs, target).double().mean(-1)
 
 
 def explained(target: Tensor) -> Worth:

@@ -1,6 +1,6 @@
 """The words of a diagnosis: each sentence is generated from the one decision, so that none contradicts another.
 
-" ".join(said(weigh(measure, joint, chance, contributions, apart, probes)))
+" ".join(balance_sentences(weigh(measure, joint, chance, contributions, apart, probes)))
 # "text dominates: it contributes 54.0 of 68.2 points above the majority class, audio 14.2 (adjusted p 0.0002), ..."
 """
 
@@ -13,7 +13,7 @@ from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast
 from msam_bench.analysis.sentences.phrases import format_p, join_names
 
 
-def said(balance: Balance) -> tuple[str, ...]:
+def balance_sentences(balance: Balance) -> tuple[str, ...]:
     """The sentences of a diagnosis."""
     parts = {State.UNTESTED: (_untested,), State.NOTHING: (_nothing,)}.get(
         balance.state, (_state, _use, _silence, _together, _shared)

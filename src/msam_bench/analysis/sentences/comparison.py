@@ -1,14 +1,14 @@
 """What comparisons with a reference show, and how they came about.
 
 verdict(comparisons, "joint")                              # "No evidence of a difference to joint for msam: ..."
-overall_verdict(values, "joint", "sam", to_joint, to_sam)  # with both references, and whether one method is the best
-caption(comparisons, folds=False)                          # test, family and interval
+caption(page)                                              # test, family and interval of a page's verdict
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msam_bench.analysis.sentences.phrases import format_p, join_names
-from msam_bench.analysis.statistics import FLIPS, RESAMPLES, Comparison, best_method, powerless, summarise
+from msam_bench.analysis.statistics import FLIPS, Comparison, powerless
+from msam_bench.analysis.verdict import Verdict
 
 
 def verdict(
@@ -78,75 +78,36 @@ def _pairs(comparisons: Mapping[str, Comparison]) -> str:
     return f"n = {low} paired seed{'s' if low != 1 else ''}" if low == high else f"n = {low} to {high} paired seeds"
 
 
-def overall_verdict(
-    values: Mapping[str, Mapping[int, float]],
-    reference: str,
-    second: str | None,
-    to_reference: Mapping[str, Comparison],
-    to_second: Mapping[str, Comparison],
-) -> str:
-    """Says what the comparisons with both references show, and names a best method only where it is supported."""
-    if len(values) == 1:
-        return f"Only {reference} was run: there is nothing to compare it with."
-    if to_second and powerless(to_reference) and powerless(to_second):
-        sentences = [verdict(to_reference, f"{reference} or {second}")]
-    else:
-        sentences = [verdict(to_reference, reference), *([verdict(to_second, second)] if second else [])]
-    leader, rivals = best_method(values)
-    pairs = len(values) * (len(values) - 1) // 2
-    if not rivals and pairs > 1:
-        sentences.append(
-            f"{leader} is the best: it beats every other method, also when all {pairs} pairs are corrected for."
-        )
-    elif rivals:
-        mean = 100 * summarise(values[leader].values()).mean
-        sentences.append(
-            f"No method is shown to be the best: {leader} has the highest mean ({mean:.2f} %), "
-            f"but is not shown to beat {join_names(rivals)}."
-        )
-    return " ".join(sentences)
-
-
 ONLY_THESE = "what differs between folds is not in it, so it speaks for these folds only, as p does not"
 
 
-def caption(comparisons: Sequence[Comparison], folds: bool, score: str = "accuracy") -> str:
+def caption(verdict: Verdict) -> str:
     """Says how every column came about."""
+    score, contrasts = verdict.measure.name, verdict.contrasts
     parts = [
         f"Test {score} in evaluation mode at the epoch selected on validation data; mean and standard deviation over n "
-        f"seeds. tau: |train - test| / test at that epoch. A modality's own column: test {score} when only that "
-        "modality is present. Cost, counted while a run trains: gradients, back-propagations through all encoders (one "
-        "through some of them is a part of one); forwards of the whole model; backwards, back-propagations of any "
-        "kind; encoder passes, forwards of all encoders, alone or in the model; seconds: wall-clock time."
+        "seeds, runs that diverged counted as chance. tau: |train - test| / test at that epoch. A modality's own "
+        "column: the run's test score when only that modality is present. Cost, counted while a run trains: gradients, "
+        "back-propagations through all encoders (one through some of them is a part of one); forwards of the whole "
+        "model; backwards, back-propagations of any kind; encoder passes, forwards of all encoders, alone or in the "
+        "model; seconds: wall-clock time."
     ]
-    if comparisons:
-        sizes = sorted({c.family for c in comparisons})
-        test = (
-            "exact"
-            if all(c.exact for c in comparisons)
-            else f"with {FLIPS:,} drawn sign patterns (seed {comparisons[0].seed})"
-        )
+    if contrasts:
+        bases = sorted({contrast.estimate.basis for contrast in contrasts.values()})
         parts.append(
-            "Differences: mean of the paired differences over common seeds, with its 95 % "
-            f"{_interval(comparisons, folds)}. "
-            f"p: two-sided sign-flip permutation test, {test}, Holm-adjusted over the {join_names(map(str, sizes))} "
-            f"comparison{'s' if sizes != [1] else ''} of its column."
+            "Differences: mean of the paired differences over common seeds, with Student's t interval and p. The "
+            f"standard error covers {join_names([_BASES[basis] for basis in bases])}. Intervals are simultaneous and p "
+            "adjusted (Sidak) over all comparisons of a family: the methods of a column, or the baselines; of the "
+            "families only that of the methods against the first reference was declared. The size of a difference is "
+            f"negligible below {verdict.measure.amount(verdict.margin)}, small below four times, moderate below ten "
+            "times that."
         )
     return " ".join(parts)
 
 
-def _interval(comparisons: Sequence[Comparison], folds: bool) -> str:
-    """Says which interval was made."""
-    if all(c.n < 2 for c in comparisons):
-        return "interval (none: there is a single pair)"
-    if any(c.interval == "Student's t" for c in comparisons):
-        return "interval (Student's t where pairs are too few to resample, else bootstrap)"
-    strata = max(c.strata for c in comparisons)
-    kind = f"bootstrap interval ({RESAMPLES:,} resamples, seed {comparisons[0].seed}"
-    if folds:
-        kind += (
-            f", stratified by {strata} folds: {ONLY_THESE}"
-            if strata > 1
-            else ", not stratified: some fold has a single seed"
-        )
-    return kind + ")"
+_BASES = {
+    "samples": "seeds and test samples (two-way)",
+    "groups": "seeds and groups of test samples (two-way)",
+    "folds": "folds, by their means",
+    "seeds": "seeds alone, where runs kept no predictions",
+}

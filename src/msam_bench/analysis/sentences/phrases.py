@@ -31,11 +31,11 @@ def format_number(value: float | None, scale: float = 1.0, digits: int = 2) -> s
     return MISSING if value is None else f"{scale * value:,.{digits}f}"
 
 
-def format_difference(comparison: Comparison | None) -> str:
-    """Writes a mean difference in points, with its interval where there is one."""
+def format_difference(comparison: Comparison | None, scale: float = 100.0) -> str:
+    """Writes a mean difference, in points if not said otherwise, with its interval where there is one."""
     if comparison is None:
         return MISSING
-    mean = f"{100 * comparison.difference:+.2f}"
+    mean = f"{scale * comparison.difference:+.2f}"
     if comparison.low is None or comparison.high is None:
         return mean
-    return f"{mean} [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
+    return f"{mean} [{scale * comparison.low:+.2f}, {scale * comparison.high:+.2f}]"

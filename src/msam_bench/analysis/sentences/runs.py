@@ -1,16 +1,13 @@
 """What a reader must know of the runs behind a comparison: missing seeds, settings, failures seen in training.
 
 notes_on(groups, values, "joint", "joint")   # seeds that were left out
-divergences(configs, seeds=12)               # "msam diverged at seed 3 and is compared without, in its favour."
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msam_bench.analysis.run_summary import Groups, RunSummary
 from msam_bench.analysis.sentences.phrases import join_names
 from msam_bench.analysis.settings import settings
-from msam_bench.config.resolve import label_of
-from msam_bench.config.run import RunConfig
 from msam_bench.training.monitor import TITLES
 
 
@@ -44,24 +41,6 @@ def watched(groups: Groups) -> list[str]:
 
 def _shows(run: RunSummary, key: str) -> bool:
     return any(name.partition("/")[0] == key for name in getattr(run, "warnings", {}))
-
-
-def divergences(runs: Iterable[RunConfig], seeds: int) -> list[str]:
-    """Says of each method in how many runs its loss was no longer finite.
-
-    Args:
-        runs: those that diverged.
-        seeds: how many runs each method was to have.
-    """
-    seeds_by_label: dict[str, list[str]] = {}
-    for run in runs:
-        seeds_by_label.setdefault(label_of(run), []).append(str(run.seed))
-    return [
-        f"{label} diverged in every run and has no row; lower its strength or its learning rate."
-        if len(lost) == seeds
-        else f"{label} diverged at seed {join_names(lost)} and is compared without, in its favour."
-        for label, lost in seeds_by_label.items()
-    ]
 
 
 def settings_note(groups: Groups) -> list[str]:

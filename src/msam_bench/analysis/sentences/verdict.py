@@ -16,7 +16,9 @@ from msam_bench.analysis.sentences.phrases import format_p, join_names
 from msam_bench.analysis.verdict import (
     ENSEMBLE,
     Baselines,
+    Chance,
     Claim,
+    Divergence,
     Measure,
     Relation,
     Sentence,
@@ -32,7 +34,8 @@ SPELLED = 8
 
 def sentences(verdict: Verdict) -> tuple[Sentence, ...]:
     """Every sentence of a page, in the order to read them."""
-    parts = (_untuned, _chance, _fusion, _ensemble, _family, _described, _best, _scope, _unkept, _diverged, _collapsed)
+    questions = (_untuned, _nothing, _fusion, _ensemble, _family, _described, _best, _chance)
+    parts = (*questions, _scope, _unkept, _diverged, _collapsed)
     return tuple(sentence for part in parts for sentence in part(verdict))
 
 
@@ -49,20 +52,32 @@ def _untuned(verdict: Verdict) -> Iterator[Sentence]:
         )
 
 
+def _nothing(verdict: Verdict) -> Iterator[Sentence]:
+    chance, short = verdict.chance, _not_above_chance(verdict)
+    if chance and short and len(short) == len(chance.contrasts):
+        claims = tuple(Claim(Relation.UNSEPARATED, name, chance.name) for name in short)
+        yield Sentence(
+            f"Nothing here is shown to be better than {_worth(chance, verdict.measure)}: no method is recommended.",
+            claims,
+        )
+
+
 def _chance(verdict: Verdict) -> Iterator[Sentence]:
-    chance = verdict.chance
-    if chance is None:
-        return
-    tested = [name for name, contrast in chance.contrasts.items() if contrast.outcome is not Outcome.DESCRIBED]
-    short = [name for name in tested if name not in verdict.above_chance]
-    if not short:
-        return
-    worth = f"{chance.name} ({verdict.measure.value(chance.score)})"
-    claims = tuple(Claim(Relation.UNSEPARATED, name, chance.name) for name in short)
-    if len(short) == len(chance.contrasts):
-        yield Sentence(f"Nothing here is shown to be better than {worth}: no method is recommended.", claims)
-    else:
-        yield Sentence(f"Not shown to be better than {worth}: {_all(short)}.", claims)
+    chance, short = verdict.chance, _not_above_chance(verdict)
+    if chance and short and len(short) < len(chance.contrasts):
+        claims = tuple(Claim(Relation.UNSEPARATED, name, chance.name) for name in short)
+        yield Sentence(f"Not shown to be better than {_worth(chance, verdict.measure)}: {_all(short)}.", claims)
+
+
+def _worth(chance: Chance, measure: Measure) -> str:
+    return f"{chance.name} ({measure.value(chance.score)})"
+
+
+def _not_above_chance(verdict: Verdict) -> list[str]:
+    """The rows that were tested against chance and not shown to be better."""
+    contrasts = verdict.chance.contrasts if verdict.chance else {}
+    tested = [name for name, contrast in contrasts.items() if contrast.outcome is not Outcome.DESCRIBED]
+    return [name for name in tested if name not in verdict.above_chance]
 
 
 def _fusion(verdict: Verdict) -> Iterator[Sentence]:
@@ -79,8 +94,8 @@ def _fusion(verdict: Verdict) -> Iterator[Sentence]:
         yield _pays(baselines, reference, measure)
     elif best.outcome is Outcome.EQUIVALENT:
         yield Sentence(
-            f"Fusion brings nothing that matters: {reference} and {alone(baselines.strongest)} differ by less than "
-            f"{measure.amount(best.margin)}.",
+            f"Fusion brings nothing that matters ({_n(best)}): {reference} and {alone(baselines.strongest)} differ by "
+            f"less than {measure.amount(best.margin)}.",
             (Claim(Relation.EQUALS, alone(baselines.strongest), reference),),
         )
     else:
@@ -89,10 +104,10 @@ def _fusion(verdict: Verdict) -> Iterator[Sentence]:
 
 def _untested(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     best = baselines.strongest
-    found = baselines.apart[best].reversed
+    gain = baselines.apart[best].reversed
     return Sentence(
         f"Whether fusion pays is not tested: {reference} minus {alone(best)}, the best modality, is "
-        f"{measure.signed(found.difference)} {measure.unit} (n = {found.estimate.seeds})."
+        f"{measure.signed(gain.difference)} {measure.unit} (n = {gain.estimate.seeds})."
     )
 
 
@@ -100,7 +115,8 @@ def _costs(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     ahead = {name: each for name, each in baselines.apart.items() if each.outcome.direction > 0}
     amounts = [f"{alone(name)} by {_amount(each, measure)}" for name, each in ahead.items()]
     return Sentence(
-        f"Fusion does not pay: better than {reference} {'is' if len(ahead) == 1 else 'are'} {_all(amounts)}.",
+        f"Fusion does not pay ({_n(next(iter(ahead.values())))}): better than {reference} "
+        f"{'is' if len(ahead) == 1 else 'are'} {_all(amounts)}.",
         tuple(Claim(Relation.BEATS, alone(name), reference) for name in ahead),
     )
 
@@ -111,10 +127,14 @@ def _pays(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     small = ", but by less than matters" if contrast.outcome is Outcome.NEGLIGIBLY_WORSE else ""
     claims = tuple(Claim(Relation.BEATS, reference, alone(name)) for name in baselines.apart)
     return Sentence(
-        f"Fusion pays{small}: {reference} is better than each modality alone, than {best}, the best of them, by "
-        f"{_amount(contrast.reversed, measure)}.",
+        f"Fusion pays{small} ({_n(contrast)}): {reference} is better than each modality alone, and better than {best}, "
+        f"the best of them, by {_amount(contrast.reversed, measure)}.",
         claims,
     )
+
+
+def _n(contrast: Contrast) -> str:
+    return f"n = {contrast.estimate.seeds}"
 
 
 def _unpaid(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
@@ -123,7 +143,7 @@ def _unpaid(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     name = min(level, key=lambda each: level[each].difference)
     low, high = measure.span(*level[name].interval)
     return Sentence(
-        f"Fusion is not shown to pay: {reference} is not shown to be better than {alone(name)}; "
+        f"Fusion is not shown to pay ({_n(level[name])}): {reference} is not shown to be better than {alone(name)}; "
         f"the data fit {low} to {high} {measure.unit}.",
         (Claim(Relation.UNSEPARATED, reference, alone(name)),),
     )
@@ -135,17 +155,17 @@ def _ensemble(verdict: Verdict) -> Iterator[Sentence]:
         return
     name, reference, measure = f"The {ENSEMBLE} of the modalities", verdict.reference, verdict.measure
     low, high = measure.span(*contrast.interval)
-    said = {
+    words = {
         1: f"{name} is better than {reference} by {_amount(contrast, measure)}.",
         -1: f"{name} is worse than {reference} by {_amount(contrast, measure)}.",
     }.get(contrast.outcome.direction)
     if contrast.outcome is Outcome.EQUIVALENT:
-        said = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
+        words = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
     elif contrast.outcome is Outcome.UNDECIDED:
-        said = f"{name} is neither shown to differ from {reference} nor not to: the data fit {low} to {high}."
+        words = f"{name} is neither shown to differ from {reference} nor not to: the data fit {low} to {high}."
     stated = claim(ENSEMBLE, contrast, reference)
-    if said and stated:
-        yield Sentence(said, (stated,))
+    if words and stated:
+        yield Sentence(words, (stated,))
 
 
 def _family(verdict: Verdict) -> Iterator[Sentence]:
@@ -176,7 +196,7 @@ def _declared(tested: Mapping[str, Contrast], verdict: Verdict) -> str:
     count = len(tested)
     family = f"one family of {count} comparisons" if count > 1 else "one comparison"
     margin = verdict.measure.amount(verdict.margin)
-    return f"{n} paired seeds, {family}, simultaneous 95 % intervals; {margin} matter"
+    return f"{n} paired seeds, {family}, simultaneous 95 % intervals; {margin} and more matter"
 
 
 def _members(outcome: Outcome, members: Mapping[str, Contrast], measure: Measure) -> str:
@@ -262,20 +282,28 @@ def _unkept(verdict: Verdict) -> Iterator[Sentence]:
 
 def _diverged(verdict: Verdict) -> Iterator[Sentence]:
     chance = verdict.chance.name if verdict.chance else "chance"
-    for name, found in verdict.divergences.items():
-        without = ""
-        if found.without is not None:
-            n, difference = found.without.estimate.seeds, verdict.measure.signed(found.without.difference)
-            without = f"; without them, in its favour, it is at {difference} (n = {n})"
-        yield Sentence(f"{name} diverged in {len(found.seeds)} of {found.runs} runs, which count as {chance}{without}.")
+    for name, divergence in verdict.divergences.items():
+        fate = f"count as {chance}" if divergence.counted else "are left out, in its favour"
+        yield Sentence(
+            f"{name} diverged in {len(divergence.seeds)} of {divergence.runs} runs, which {fate}"
+            f"{_without(divergence, verdict.measure)}."
+        )
+
+
+def _without(divergence: Divergence, measure: Measure) -> str:
+    """The comparison without the runs that diverged, where it differs from that with them."""
+    if divergence.without is None or not divergence.counted:
+        return ""
+    n, difference = divergence.without.estimate.seeds, measure.signed(divergence.without.difference)
+    return f"; without them, in its favour, it is at {difference} (n = {n})"
 
 
 def _collapsed(verdict: Verdict) -> Iterator[Sentence]:
-    for name, found in verdict.collapses.items():
-        if found.seeds:
+    for name, collapse in verdict.collapses.items():
+        if collapse.seeds:
             yield Sentence(
-                f"{name} collapsed in {len(found.seeds)} of {found.runs} runs, more than 5 median absolute deviations "
-                f"below its median of {verdict.measure.value(found.median)}."
+                f"{name} collapsed in {len(collapse.seeds)} of {collapse.runs} runs, more than 5 median absolute "
+                f"deviations below its median of {verdict.measure.value(collapse.median)}."
             )
 
 

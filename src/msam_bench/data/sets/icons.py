@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from msam_bench.data.base import Dataset, Split, check_seed
+from msam_bench.data.base import Dataset, check_seed
 from msam_bench.data.modality import Modality
 from msam_bench.data.sets.shipped import Shipped, embedded, unpack_pictures
 from msam_bench.data.splits_to_tensors import split_rows, standardised
@@ -35,7 +35,11 @@ class Icons(Shipped):
         rows = drawn_rows(category.tolist(), stored["stem"].tolist(), seed)
         pictures = standardised(split_rows(rows, {"picture": unpack_pictures(stored["picture"], 24)}, category))
         texts = split_rows(rows, {"text": stored["text"].long()}, category)
-        splits = {part: Split({**split.inputs, **texts[part].inputs}, split.target) for part, split in pictures.items()}
+        stems = stored["stem"].long()
+        splits = {
+            part: replace(split, inputs={**split.inputs, **texts[part].inputs}, groups=stems[split.ids])
+            for part, split in pictures.items()
+        }
         specs = {
             "picture": Modality("image", (1, 24, 24)),
             "text": Modality("tokens", (20,), "int64", vocabulary=VOCABULARY),

@@ -49,8 +49,7 @@ class Regrouped(Source):
             raise ValueError(
                 f"'{dataset.name}' has {features} features, too few for {len(self.modalities)} modalities."
             )
-        whole = {name: split.take(slice(None)) for name, split in dataset.splits.items()}
-        splits = {name: Split(self._parts(inputs), target) for name, (inputs, target) in whole.items()}
+        splits = {name: self._regroup(split) for name, split in dataset.splits.items()}
         return Dataset(self.name, splits, dataset.classes, self.fingerprint)
 
     def sizes(self, seed: int = 0) -> dict[str, int]:
@@ -60,6 +59,10 @@ class Regrouped(Source):
     def fold(self, seed: int) -> int | None:
         """See `Source.fold`."""
         return self.base.fold(seed)
+
+    def _regroup(self, split: Split) -> Split:
+        inputs, target = split.take(slice(None))
+        return Split(self._parts(inputs), target, samples=split.ids, groups=split.groups)
 
     def _parts(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         import torch

@@ -7,7 +7,7 @@ No person is in two splits. Samples are windows of 3 s at 25 Hz that overlap by 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,9 @@ class Smartwatch(Source):
             part: [row for row, person in enumerate(persons) if person in chosen]
             for part, chosen in subjects(seed).items()
         }
-        return Dataset(self.name, standardised(split_rows(rows, inputs, target)), self.classes, self.fingerprint)
+        splits = standardised(split_rows(rows, inputs, target))
+        splits = {part: replace(split, groups=subject[split.ids]) for part, split in splits.items()}
+        return Dataset(self.name, splits, self.classes, self.fingerprint)
 
     def fold(self, seed: int) -> int | None:
         """See `Source.fold`: the seed modulo 5."""

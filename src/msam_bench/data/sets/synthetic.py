@@ -139,7 +139,8 @@ class Synthetic(Source):
             for name, code in codes.items()
         }
         tensors = {name: torch.from_numpy(values.astype(np.float32)) for name, values in inputs.items()}
-        return Split(tensors, torch.from_numpy(target))
+        numbers = int(seed[0]) * 2**32 + torch.arange(count)
+        return Split(tensors, torch.from_numpy(target), samples=numbers)
 
     def _codes(self, channel: NDArray[Any], shown: NDArray[Any], draw: Any) -> dict[str, NDArray[Any]]:
         """What each modality shows `[samples, 3 * classes]`: the redundant block, its own, and its part of the sum."""

@@ -10,10 +10,11 @@ group by group where samples have groups, else sample by sample within each clas
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,8 @@ class Prepared(Source):
         """See `Source.load`; the seed matters only where the store leaves the split to it."""
         check_seed(seed)
         splits = self._drawn(seed) if self.seeded else _fixed(self.folder, self.fingerprint)
+        if self.group is not None:
+            splits = {part: replace(split, groups=self._groups(part, split)) for part, split in splits.items()}
         return Dataset(self.name, splits, self.classes, self.fingerprint, self.manifest.header.modalities)
 
     def sizes(self, seed: int = 0) -> dict[str, int]:
@@ -108,6 +111,14 @@ class Prepared(Source):
         if self.group is None:
             return drawn(labels or [0] * self.manifest.counts[ALL], shares, seed)
         return drawn_groups(json.loads((self.folder / samples_file(ALL)).read_bytes())["groups"], shares, seed)
+
+    def _groups(self, part: str, split: Split) -> Tensor:
+        """The group of each sample of a split as a number that its name alone decides."""
+        import torch
+
+        names = json.loads((self.folder / samples_file(ALL if self.seeded else part)).read_bytes())["groups"]
+        digests = (hashlib.sha256(str(name).encode()).digest()[:7] for name in names)
+        return torch.tensor([int.from_bytes(digest) for digest in digests])[split.ids]
 
     def _drawn(self, seed: int) -> dict[str, Split]:
         import torch

@@ -11,7 +11,8 @@ import msam
 from msam import Method
 
 ROOT = Path(__file__).parents[2]
-BASELINES = {"Joint", "Unimodal", "MSAM"}
+BASELINES = {"Joint", "Unimodal", "MSAM", "Auxiliary", "FeatureDropout"}
+"""Methods that are nobody else's."""
 METHODS = {
     name: method
     for name in msam.__all__

@@ -23,7 +23,7 @@ from msam.coalition import ABSENT, Absent, lattice
 from msam.objective import Objective
 from msam.remembering import Remembering
 from msam.types import Contributions, Features, Inputs, Value
-from msam.validation import one_of
+from msam.validation import class_indices, one_of
 
 Normalize = Literal["clamp", "raw", "softmax"]
 Estimator = Literal["auto", "exact", "antithetic"]
@@ -86,7 +86,9 @@ def antithetic(orders: Sequence[Sequence[int]]) -> Design:
 
 def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     """Share of samples whose largest logit is the target's."""
-    return (logits.argmax(-1) == _classes(logits, target)).to(_PRECISION[logits.device.type]).mean(-1)
+    logits, labels = _classes(logits, target)
+    right = (logits.argmax(-1) == labels) & ~logits.isnan().any(-1)  # the largest of no numbers would be the first
+    return right.to(_PRECISION[logits.device.type]).mean(-1)
 
 
 def probability(logits: Tensor, target: Tensor) -> Tensor:
@@ -114,7 +116,8 @@ def r2(outputs: Tensor, target: Tensor) -> Tensor:
 
 def _log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     """Per sample; targets that a criterion ignores (negative ones) may stand for any class."""
-    chosen = _classes(logits, target).clamp(min=0).expand(logits.shape[:-1]).unsqueeze(-1)
+    logits, labels = _classes(logits, target)
+    chosen = labels.clamp(min=0).expand(logits.shape[:-1]).unsqueeze(-1)
     logits = logits.to(_PRECISION[logits.device.type])
     return logits.gather(-1, chosen).squeeze(-1) - logits.logsumexp(-1)
 
@@ -129,14 +132,14 @@ def _one_each(worth: object, logits: Tensor) -> Tensor:
     )
 
 
-def _classes(logits: Tensor, target: Tensor) -> Tensor:
-    if target.dim() != 1 or target.is_floating_point() or logits.dim() != 3:
-        raise ValueError(
-            "value='accuracy' and 'probability' need class indices [batch] and logits [batch, classes], found targets "
-            f"{target.dtype} {list(target.shape)} and logits {list(logits.shape[1:])}; use value='loss', 'r2' for "
-            "values to regress, or a function."
-        )
-    return target
+def _classes(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits `[coalitions, batch, classes]` and the class of each sample; one logit z counts as the two (0, z)."""
+    if target.dtype == torch.int64 and target.dim() == 1 and logits.dim() == 3 and logits.shape[-1] > 1:
+        return logits, target
+    if logits.dim() == 3 and logits.shape[-1] == 1 and not target.is_floating_point() and bool((target <= 1).all()):
+        logits = torch.cat([torch.zeros_like(logits), logits], -1)
+    instead = "; use value='loss', 'r2' for values to regress, or a function"
+    return logits, class_indices("value='accuracy' and 'probability'", logits[0], target, instead)
 
 
 VALUES: dict[str, Value] = {"accuracy": accuracy, "probability": probability, "r2": r2}

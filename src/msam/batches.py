@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
+from msam.nested import moved_to
 from msam.objective import Objective
 from msam.presence import zero_absent_rows
 from msam.types import Batches, Inputs
@@ -19,7 +20,7 @@ def moved(objective: Objective, batches: Batches) -> Iterator[tuple[Inputs, Tens
     """The batches, on the model's device."""
     for inputs, target in batches:
         device = objective.device
-        there = {name: tensor.to(device) for name, tensor in inputs.items()}
+        there = {name: moved_to(value, device) for name, value in inputs.items()}
         yield zero_absent_rows(there), target.to(device)
 
 

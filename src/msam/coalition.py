@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from msam.nested import rows_of, samples_in, zeros_of
 from msam.types import Coalition, Features, Inputs
 
 Absent = Literal["zero-input", "zero-feature", "mean-feature", "shuffle"]
@@ -70,8 +71,16 @@ def absent_features(
     return {name: replacements[kind](name, feature) for name, feature in features.items()}
 
 
-def absent_inputs(kind: Absent, inputs: Inputs, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+def absent_inputs(
+    kind: Absent, inputs: Inputs, generator: torch.Generator | None = None, batch: int | None = None
+) -> dict[str, Any]:
     """What each input is when its modality is absent, for models that show no encoders.
+
+    Args:
+        kind: one of `ABSENT`.
+        inputs: modality -> `[batch, ...]`.
+        generator: draws the partners of `shuffle`.
+        batch: number of samples, which the inputs tell if None.
 
     Raises:
         ValueError: if `kind` speaks of features, which such a model does not have.
@@ -82,8 +91,10 @@ def absent_inputs(kind: Absent, inputs: Inputs, generator: torch.Generator | Non
             "give it both (see FusionModel) or use absent='zero-input' or 'shuffle'."
         )
     if kind == "zero-input":
-        return {name: torch.zeros_like(tensor) for name, tensor in inputs.items()}
-    return {name: _shuffled(tensor, generator) for name, tensor in inputs.items()}
+        return {name: zeros_of(value) for name, value in inputs.items()}
+    counts = (count for count in map(samples_in, inputs.values()) if count is not None)
+    size = next(counts, 0) if batch is None else batch
+    return {name: rows_of(value, torch.randperm(size, generator=generator), size) for name, value in inputs.items()}
 
 
 def mixed(present: Features, absent: Features, masks: Tensor) -> dict[str, Tensor]:

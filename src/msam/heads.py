@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from msam.features import required
 from msam.objective import Objective, Pass
 from msam.types import Features, Gradients
 
@@ -68,12 +69,7 @@ class Heads(nn.ModuleDict):
         return weight
 
     def _fitting(self, name: str, features: Features) -> Tensor:
-        if name not in features:
-            raise ValueError(
-                f"A unimodal head needs the output of the encoder {name!r}, which the model's forward pass did not "
-                "show; call each encoder once, as a module, in no reentrant checkpoint; a compiled model needs `fuse`."
-            )
-        weight, feature = self.weight(name), features[name].flatten(1)
+        weight, feature = self.weight(name), required(features, name).flatten(1)
         if feature.shape[1] != weight.shape[1]:
             raise ValueError(
                 f"The head of {name!r} expects features of width {weight.shape[1]}, found {feature.shape[1]}."

@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from msam.features import FeatureHook, FeatureReader
 from msam.types import Features, Inputs
 
 
@@ -23,13 +24,18 @@ class FusionModel(nn.Module):
     Args:
         encoders: modality -> module from `[batch, ...]` to features `[batch, ...]`; the order is the canonical one.
         fusion: module from features to logits `[batch, classes]`.
+        features: what the feature of an encoder's output is, for encoders that return more than a tensor; see
+            `msam.features`.
 
     Raises:
         ValueError: if there is no encoder, or (when called) if an input is missing.
     """
 
-    def __init__(self, encoders: Mapping[str, nn.Module], fusion: nn.Module) -> None:
+    def __init__(
+        self, encoders: Mapping[str, nn.Module], fusion: nn.Module, features: FeatureHook | None = None
+    ) -> None:
         super().__init__()
+        self.features_of = features
         if not encoders:
             raise ValueError("FusionModel needs at least one encoder, found none.")
         self.encoders = nn.ModuleDict(encoders)
@@ -57,7 +63,11 @@ class FusionModel(nn.Module):
             raise ValueError(
                 f"The model expects the modalities {list(self.encoders)}, found {list(inputs)}; add {missing}."
             )
-        return self.fuse({name: encoder(inputs[name]) for name, encoder in self.encoders.items()})
+        outputs = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+        if self.features_of is None and set(map(type, outputs.values())) == {Tensor}:
+            return self.fuse(outputs)
+        reader = FeatureReader(self.features_of)
+        return self.fuse({name: reader(name, output) for name, output in outputs.items()})
 
 
 class LateFusion(nn.Module):

@@ -351,15 +351,15 @@ class Capture:
         devices: whose random generators the passes draw from, beside the CPU's.
 
     Attributes:
-        outputs: module name -> the tensor it returned; left out if it was called twice, returned something else, or was
-            called without a graph that the pass around it has (within a reentrant checkpoint).
+        outputs: module name -> what it returned; left out if it was called more than once, or without a graph that the
+            pass around it has (within a reentrant checkpoint).
         states: module name -> random state when it was called.
         end: random state when the last of them had returned.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], devices: Collection[torch.device]) -> None:
         self.devices = devices
-        self.outputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Any] = {}
         self.states: dict[str, RandomState] = {}
         self.end: RandomState = {}
         self._modules = modules
@@ -383,7 +383,7 @@ class Capture:
     def _after(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self._calls[name] += 1
         self.outputs[name] = output
-        if self._calls[name] > 1 or not isinstance(output, Tensor) or torch.is_grad_enabled() is not self._with_graph:
+        if self._calls[name] > 1 or torch.is_grad_enabled() is not self._with_graph:
             del self.outputs[name]
         self.end = random_state(self.devices)
 

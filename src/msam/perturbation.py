@@ -26,6 +26,7 @@ from torch import Tensor
 from msam.blocks import dense
 from msam.gradient_source import GradientSource, MethodGradient
 from msam.model_state import StashedGradients, change_gradients, perturbed, scale_gradients, trainable
+from msam.nested import rows_of
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
 from msam.weight_hooks import (
@@ -233,7 +234,10 @@ class TwoPass:
         runtime, target = self.objective.runtime, self.target[self.rows]
         first, inputs = self.first, self.inputs
         if len(target) < len(self.target):
-            first, inputs = first.rows(self.rows), {name: tensor[self.rows] for name, tensor in inputs.items()}
+            size = len(self.target)
+            self.objective.evaluation.assumptions.require_rows_apart(inputs, size, "A part of the batch (part=)")
+            first = first.rows(self.rows)
+            inputs = {name: rows_of(value, self.rows, size) for name, value in inputs.items()}
         precision = runtime.low_precision() if self.low_precision else nullcontext()
         with runtime.on_part(len(target) / len(self.target)), precision:
             yield first, inputs, target

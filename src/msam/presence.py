@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import methodcaller
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from msam.nested import chosen_rows
 from msam.types import Features, Inputs
 
 SUFFIX = "/present"
@@ -31,10 +33,11 @@ def zero_absent_rows(inputs: Inputs) -> Inputs:
         ValueError: if a mask belongs to no modality, or is not one boolean a sample.
     """
     masks = _masks(inputs)
-    return {**inputs, **{name: _chosen(mask, inputs[name], None) for name, mask in masks.items()}} if masks else inputs
+    zeroed = {name: chosen_rows(mask, inputs[name], None) for name, mask in masks.items()}
+    return {**inputs, **zeroed} if masks else inputs
 
 
-def completed(values: Features, absent: Features, inputs: Inputs) -> dict[str, Tensor]:
+def completed(values: Mapping[str, Any], absent: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
     """Features, or inputs, with an absent one's in the rows of samples that lack the modality.
 
     Args:
@@ -44,9 +47,42 @@ def completed(values: Features, absent: Features, inputs: Inputs) -> dict[str, T
     """
     masks = _masks(inputs)
     return {
-        name: _chosen(masks[name], value, absent[name].to(value.dtype)) if name in masks else value
+        name: chosen_rows(masks[name], value, absent[name]) if name in masks else value
         for name, value in values.items()
     }
+
+
+def without_missing(features: Features, absent: Features, inputs: Inputs) -> dict[str, Tensor]:
+    """Features in which a modality whose input is None, which all samples lack, is absent.
+
+    Args:
+        features: `[batch, ...]` each.
+        absent: `[1, ...]` or `[batch, ...]` each.
+        inputs: the batch.
+    """
+    batch = max(map(len, features.values()))
+    missing = {name: absent[name] for name in features if inputs[name] is None}
+    return {**features, **{name: each.expand(batch, *each.shape[1:]) for name, each in missing.items()}}
+
+
+def check_absent_rows(features: Features, inputs: Inputs) -> None:
+    """Refuses encoders that make no numbers of the zeros in the rows of samples that lack their modality.
+
+    Args:
+        features: of a pass, `[batch, ...]` each.
+        inputs: the batch, with its masks.
+
+    Raises:
+        ValueError: naming the modality, where the other rows have numbers.
+    """
+    for name, mask in _masks(inputs).items():
+        rows = features[name].detach().flatten(1).isfinite().all(1) if name in features else mask
+        there = mask.to(rows.device)
+        if len(rows) == len(there) and not bool(rows[~there].all()) and bool(rows[there].all()):
+            raise ValueError(
+                f"Samples that lack {name!r} are given zeros, of which its encoder makes values that are no numbers; "
+                "let the encoder take zeros, or leave such samples out."
+            )
 
 
 def absent_masks(modalities: Iterable[str], inputs: Inputs) -> dict[str, Tensor]:
@@ -62,14 +98,11 @@ def _masks(inputs: Inputs) -> dict[str, Tensor]:
     for name, mask in masks.items():
         if name not in inputs:
             raise ValueError(f"Expected the modality {name!r} beside {name + SUFFIX!r}, found {list(inputs)}; add it.")
-        if mask.dtype != torch.bool or mask.shape != inputs[name].shape[:1]:
+        value = inputs[name]
+        samples = [value.size(0)] if isinstance(value, Tensor) and value.dim() else list(mask.shape)
+        if mask.dtype != torch.bool or mask.dim() != 1 or list(mask.shape) != samples:
             raise ValueError(
-                f"{name + SUFFIX!r} must be one boolean a sample, [{len(inputs[name])}], found {mask.dtype} "
+                f"{name + SUFFIX!r} must be one boolean a sample, {samples}, found {mask.dtype} "
                 f"{list(mask.shape)}; say True where the sample has the modality."
             )
     return masks
-
-
-def _chosen(mask: Tensor, value: Tensor, otherwise: Tensor | None) -> Tensor:
-    rows = mask.to(value.device).view(-1, *[1] * (value.dim() - 1))
-    return torch.where(rows, value, torch.zeros_like(value) if otherwise is None else otherwise)

@@ -38,17 +38,30 @@ def one_of(name: str, value: Choice, among: Iterable[Choice]) -> Choice:
     return value
 
 
-def class_indices(method: object, logits: Tensor, target: Tensor) -> None:
-    """Refuses targets that do not name the class of each sample.
+def class_indices(asker: object, logits: Tensor | None, target: Tensor, instead: str = "") -> Tensor:
+    """The class of each sample, int64 `[batch]`, from integers of any type; the one guard of all that need it.
+
+    Args:
+        asker: what needs classes: a method, or words.
+        logits: `[batch, classes]`, of two classes or more; None if none are at hand.
+        target: `[batch]`; several labels a sample, one-hot rows and values to regress are refused.
+        instead: what to do otherwise, for the error.
 
     Raises:
         ValueError: if a target is something else.
     """
-    if target.dim() != 1 or target.is_floating_point() or logits.dim() != 2:
+    one = logits is not None and logits.dim() == 2 and logits.shape[1] < 2
+    shape = [] if logits is None else list(logits.shape)
+    wrong = logits is not None and (logits.dim() != 2 or one)
+    if target.dim() != 1 or target.is_floating_point() or target.is_complex() or wrong:
+        hint = "; one logit for two classes is to be two logits" if one else ""
+        needs = f"{type(asker).__name__} asks how probable the true class is: it needs"
+        needs = f"{asker} need" if isinstance(asker, str) else needs
         raise ValueError(
-            f"{type(method).__name__} asks how probable the true class is: it needs class indices [batch] and logits "
-            f"[batch, classes], found {target.dtype} {list(target.shape)} and logits {list(logits.shape)}."
+            f"{needs} class indices [batch] and logits [batch, classes], "
+            f"found targets {target.dtype} {list(target.shape)} and logits {shape}{hint}{instead}."
         )
+    return target.long()
 
 
 def positive(**arguments: float) -> None:

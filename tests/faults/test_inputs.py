@@ -19,7 +19,7 @@ from contract.test_methods import METHODS, fits, make
 from msam import PMR, LateFusion
 from zoo import CLASSES, batch, close, encoder, gradients, model, run, same, state
 
-OWN_LOSS = ("reconboost", "reconboost-paper")
+OWN_LOSS = ("reconboost", "reconboost-memory", "reconboost-code", "reconboost-growing")
 """Their loss is their own, so that a criterion that is no number does not reach the gradient."""
 TEACHERS = ("umt-given",)
 """Teachers are given for the inputs of `batch`, and know no others."""
@@ -116,7 +116,17 @@ def test_a_batch_in_which_nothing_is_right(name: str) -> None:
         assert notes["share"] == 0.5  # no modality has earned more than the other
 
 
-EVERY_ROW = ("esam-selecting", "pmr-others", "reconboost-paper", "opm", "opm-pairwise", "cml", "cml-code", "lfm")
+EVERY_ROW = (
+    "esam-selecting",
+    "pmr-others",
+    "reconboost-memory",
+    "opm",
+    "opm-pairwise",
+    "cml",
+    "cml-code",
+    "lfm",
+    "lfm-code",
+)
 """They draw, count or compare rows whether these have a label or not."""
 
 

@@ -56,6 +56,7 @@ def gradients_of(loss: Tensor, net: nn.Module) -> dict[str, Tensor]:
 def test_methods_with_two_forms_are_those_of_the_table() -> None:
     assert {method.__name__ for method in MODED} == {
         "AGM",
+        "ARL",
         "CGGM",
         "CML",
         "FSAM",

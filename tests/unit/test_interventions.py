@@ -319,13 +319,14 @@ class Pair(nn.Module):
         return tensor, tensor
 
 
-def test_capture_leaves_out_what_was_called_twice_or_returned_no_tensor() -> None:
+def test_capture_leaves_out_what_was_called_twice_and_keeps_outputs_of_any_kind() -> None:
     modules = {"once": nn.Identity(), "twice": nn.Identity(), "thrice": nn.Identity(), "pair": Pair(), "not": nn.Tanh()}
     with Capture(modules, CPU) as capture:
         for times, name in ((1, "once"), (2, "twice"), (3, "thrice"), (1, "pair")):
             for _ in range(times):
                 modules[name](torch.ones(1))
-    assert list(capture.outputs) == ["once"]
+    assert list(capture.outputs) == ["once", "pair"]
+    assert isinstance(capture.outputs["pair"], tuple)
 
 
 # ---- random state ---------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from msam.features import FeatureHook
 from msam.methods.base import Backward, Method
 from msam.types import Criterion, Inputs
 
@@ -38,6 +39,7 @@ def bound(
     *,
     encoders: Mapping[str, nn.Module] | None = None,
     call: Callable[[Any, Inputs], Tensor] | None = None,
+    features: FeatureHook | None = None,
 ) -> Backward:
     """Binds a method to a prepared model: losses are scaled, accumulated and shared as the accelerator does it.
 
@@ -50,6 +52,7 @@ def bound(
         criterion: (logits, target) -> scalar loss.
         encoders: modality -> module, for a model that has no attribute `encoders`.
         call: (model, inputs) -> logits, for a model whose forward does not take a mapping.
+        features: what the feature of an encoder's output is, see `msam.features`.
 
     Raises:
         ValueError: if the method does not fit the model, the model has not been prepared, the accelerator cuts it into
@@ -75,4 +78,5 @@ def bound(
         call=call,
         backward=accelerator.backward,
         context=accelerator.autocast,
+        features=features,
     )

@@ -31,6 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from msam.features import FeatureHook
 from msam.methods.base import Backward, Method, in_range
 from msam.types import Criterion, Inputs, Outcome
 
@@ -58,6 +59,7 @@ class ByMethod(LightningModule):
         monitor: str | None = None,
         encoders: Mapping[str, nn.Module] | None = None,
         call: Callable[[Any, Inputs], Tensor] | None = None,
+        features: FeatureHook | None = None,
     ) -> None:
         """Says how this module is trained.
 
@@ -70,6 +72,7 @@ class ByMethod(LightningModule):
             monitor: the logged metric that a ReduceLROnPlateau waits for; Lightning drops the one that it is given.
             encoders: modality -> module, for a model that has no attribute `encoders`.
             call: (model, inputs) -> logits, for a model whose forward does not take a mapping.
+            features: what the feature of an encoder's output is, see `msam.features`.
 
         Raises:
             ValueError: if the method does not fit the model, or a number is out of its range.
@@ -79,7 +82,7 @@ class ByMethod(LightningModule):
         self.accumulate = int(in_range("accumulate", accumulate, 1))
         self.clip = clip if clip is None else in_range("clip", clip, 0)
         self.monitor = monitor
-        self._bind = partial(method.on, model, criterion, encoders=encoders, call=call)
+        self._bind = partial(method.on, model, criterion, encoders=encoders, call=call, features=features)
         self._bind()
         ignored = [*method.named_parameters(prefix="method"), *method.named_buffers(prefix="method")]
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in ignored]  # the method shares its own gradients

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, get_last_checkpoint
 
+from msam.features import FeatureHook
 from msam.methods.base import Backward, Method
 from msam.model_state import training
 from msam.types import Criterion, Inputs
@@ -48,6 +49,7 @@ class MethodMixin(Trainer):
         method: what turns a batch into gradients.
         criterion: (logits, labels) -> scalar loss.
         encoders: keyword -> the module that encodes it, for a model that has no attribute `encoders`.
+        features: what the feature of an encoder's output is, see `msam.features`.
         options: those of the Trainer.
 
     Raises:
@@ -62,10 +64,11 @@ class MethodMixin(Trainer):
         method: Method,
         criterion: Criterion = F.cross_entropy,
         encoders: Mapping[str, nn.Module] | None = None,
+        features: FeatureHook | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self.method, self.criterion, self.encoders = method, criterion, encoders
+        self.method, self.criterion, self.encoders, self.features = method, criterion, encoders, features
         self._refuse()
         assert self.model is not None
         self.bound = self._bind(self.model)
@@ -122,6 +125,7 @@ class MethodMixin(Trainer):
             call=_logits,
             backward=self._backpropagate,
             context=self.accelerator.autocast,
+            features=self.features,
         )
 
     def _backpropagate(self, loss: Tensor) -> None:

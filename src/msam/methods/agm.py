@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msam.attribution import exact
+from msam.coalition import ABSENT, Absent
 from msam.methods.base import Method, class_indices, in_range, one_of
 from msam.objective import Objective
 from msam.remembering import Remembering
@@ -60,6 +61,7 @@ class AGM(Remembering, Method):
         clip: if an element of the gradient of the head's weight exceeds this, the whole gradient is cut to this norm.
             The head is the fusion's part of each modality where there is one, else the last matrix of the model that
             is no encoder's.
+        absent: what an absent modality looks like; the authors' all-zero input by default, see `msam.coalition`.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -79,11 +81,13 @@ class AGM(Remembering, Method):
         faithful: Literal["paper", "code"] = "paper",
         cap: float | None = 10.0,
         clip: float | None = None,
+        absent: Absent = "zero-input",
     ) -> None:
         super().__init__()
         self.alpha, self.faithful = in_range("alpha", alpha, 0), one_of("faithful", faithful, ("paper", "code"))
         self.cap = inf if cap is None else in_range("cap", cap, 0)
         self.clip = clip if clip is None else in_range("clip", clip, 0)
+        self.absent = one_of("absent", absent, ABSENT)
         self._batches = 0
         self._means: Tensor | None = None
 
@@ -91,11 +95,14 @@ class AGM(Remembering, Method):
         """Adds the modulated gradient."""
         names = objective.modalities(inputs)
         live, design = objective.forward(inputs, target), exact(len(names))
-        class_indices(self, live.logits, target)
-        logits = objective.coalitions.training_logits(live, inputs, design.masks, in_evaluation=self.faithful == "code")
+        labels = class_indices(self, live.logits, target)
+        in_evaluation = self.faithful == "code"
+        logits = objective.coalitions.training_logits(
+            live, inputs, design.masks, self.absent, in_evaluation=in_evaluation
+        )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         outputs = torch.tensordot(design.weights.to(logits), logits.detach(), 1)
-        kappa = self.coefficients(objective.average(self.scores(outputs, target), len(target)))
+        kappa = self.coefficients(objective.average(self.scores(outputs, labels), len(target)))
         weights = (kappa - 1) @ design.weights.to(kappa) + design.masks.all(1).to(kappa)
         slope = objective.compute_gradients(live.loss, [live.logits])[live.logits]
         along = (torch.tensordot(weights.to(logits), logits, 1) * slope).sum()

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from msam.features import FeatureHook
 from msam.heads import Heads
 from msam.objective import Objective
 from msam.types import Batches, Criterion, Inputs, Outcome
@@ -104,6 +105,8 @@ class Method(nn.Module, ABC):
         backward: Callable[[Tensor], Any] = Tensor.backward,
         context: Callable[[], AbstractContextManager[Any]] | None = None,
         parallel: DistributedDataParallel | None = None,
+        features: FeatureHook | None = None,
+        modalities: Sequence[str] | None = None,
     ) -> Backward:
         """Binds the method to a model once, before training; the arguments are those of `Objective`.
 
@@ -111,7 +114,15 @@ class Method(nn.Module, ABC):
             ValueError: if the model does not show what the method needs.
         """
         objective = Objective(
-            model, criterion, encoders=encoders, call=call, backward=backward, context=context, parallel=parallel
+            model,
+            criterion,
+            encoders=encoders,
+            call=call,
+            backward=backward,
+            context=context,
+            parallel=parallel,
+            features=features,
+            modalities=modalities,
         )
         self.check(objective)
         example = next((weight for weight in model.parameters() if weight.is_floating_point()), None)

@@ -67,9 +67,9 @@ class CML(Remembering, LossMethod):
         count = len(objective.encoders)
         if count == 1 or (self.weight == 0 and self.faithful == "paper"):
             return Losses(live.loss, record={"rise": 0.0})
-        class_indices(self, live.logits, target)
+        labels = class_indices(self, live.logits, target)
         logits = objective.coalitions.training_logits(live, inputs, self.chain(count), "zero-feature")
-        rise = self.rise(logits, target)
+        rise = self.rise(logits, labels)
         loss = live.loss
         if self.faithful == "code":
             loss = torch.stack([loss, *(objective.loss(each, target) for each in logits[1:])]).mean()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from msam.methods.base import Method, in_range
 from msam.model_state import perturbed
+from msam.nested import rows_of
 from msam.objective import Objective, Pass
 from msam.perturbation import sam_perturbation
 from msam.remembering import Remembering
@@ -80,7 +81,9 @@ class ESAM(Remembering, Method):
         climb = sam_perturbation(list(gradients.values()), self.rho)
         with perturbed(list(gradients), climb.direction, climb.length / self.beta):
             rows = self.minding(objective, live.detached(), inputs, target)
-            some = inputs if rows is None else {name: tensor[rows] for name, tensor in inputs.items()}
+            some = (
+                inputs if rows is None else {name: rows_of(value, rows, len(target)) for name, value in inputs.items()}
+            )
             picked = target if rows is None else target[rows]
             with objective.runtime.on_part(len(picked) / len(target)):
                 second = objective.second.forward_like(live.detached(), some, picked)
@@ -99,6 +102,7 @@ class ESAM(Remembering, Method):
         count = max(1, round(self.gamma * len(target)))
         if count >= len(target):
             return None
+        objective.evaluation.assumptions.require_rows_apart(inputs, len(target), f"ESAM with gamma={self.gamma:g}")
         with torch.no_grad():
             up = objective.second.forward_like(first, inputs, target)
             rises = _by_row(objective, up.logits, target) - _by_row(objective, first.logits, target)

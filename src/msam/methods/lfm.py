@@ -13,7 +13,7 @@ from torch import Tensor
 from msam.additive import additive_parts
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range, one_of
+from msam.methods.base import class_indices, in_range, one_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Inputs, Note
@@ -89,6 +89,7 @@ class LFM(Remembering, LossMethod):
 
     def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
         """Classification and alignment."""
+        class_indices(self, live.logits, target)
         logits = self.logits(objective, live, inputs)
         apart = alignment(logits)
         share = self.share if len(logits) > 1 else 0.0

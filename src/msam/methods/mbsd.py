@@ -61,10 +61,10 @@ class MBSD(LossMethod):
 
     def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
         """All losses and the reconcilement."""
-        class_indices(self, live.logits, target)
+        labels = class_indices(self, live.logits, target)
         logits = self.heads(live.features)
         own = {name: objective.loss(logits[name], target) for name in objective.encoders}
-        apart = reconcilement(torch.stack([logits[name] for name in objective.encoders]), target)
+        apart = reconcilement(torch.stack([logits[name] for name in objective.encoders]), labels)
         penalty = self.weight * objective.unit(live.logits, target) * apart
         return Losses(live.loss, own, penalty, record={"apart": apart.detach()})
 

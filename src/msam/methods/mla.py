@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from msam.blocks import added
+from msam.features import required
 from msam.heads import Heads
-from msam.methods.base import Method, one_of
+from msam.methods.base import Method, class_indices, one_of
 from msam.objective import Objective
 from msam.remembering import Remembering
 from msam.types import Features, Inputs, Outcome
@@ -106,6 +107,8 @@ class MLA(Remembering, Method):
         live = objective.forward(inputs, target)
         encoders = dict.fromkeys(weight for modality in objective.encoders for weight in objective.parameters(modality))
         logits = self.logits(objective, live.features)
+        if self.dynamic:  # entropies at test time are those of classes
+            class_indices(self, next(iter(logits.values())), target)
         losses = {modality: objective.loss(each, target) for modality, each in logits.items()}
         gradients = objective.compute_gradients(live.loss, [w for w in objective.parameters() if w not in encoders])
         gradients |= objective.compute_gradients(torch.stack(list(losses.values())).sum(), encoders)
@@ -134,11 +137,11 @@ class MLA(Remembering, Method):
         """The shared head's logits of each modality, `[batch, classes]`."""
         logits = {}
         for modality in objective.encoders:
-            flat = features[modality].flatten(1) if modality in features else torch.zeros(0, 0)
+            flat = required(features, modality).flatten(1)
             if flat.shape[1] != self.head.in_features:
                 raise ValueError(
-                    f"MLA's head expects {self.head.in_features} features of {modality!r} from an encoder called "
-                    f"once, found {flat.shape[1]}; give `widths` that fit."
+                    f"MLA's head expects {self.head.in_features} features of {modality!r}, found "
+                    f"{flat.shape[1]}; give `widths` that fit."
                 )
             logits[modality] = self.head(flat.to(self.head.weight.dtype))
         return logits

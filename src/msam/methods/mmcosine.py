@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msam.features import required
 from msam.losses import Losses, LossMethod
 from msam.methods.base import in_range
 from msam.objective import Objective, Pass
@@ -78,6 +79,6 @@ class MMCosine(LossMethod):
         """`z` of some features, `[batch, classes]`."""
         parts = [
             F.linear(F.normalize(feature.flatten(1).to(weight.dtype)), F.normalize(weight))
-            for feature, weight in ((features[m], objective.bare.heads[m].weight) for m in objective.encoders)
+            for feature, weight in ((required(features, m), objective.bare.heads[m].weight) for m in objective.encoders)
         ]
         return self.scale * torch.stack(parts).sum(0)

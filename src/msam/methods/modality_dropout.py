@@ -54,6 +54,7 @@ class ModalityDropout(Remembering, LossMethod):
         self._batches += 1
         if self.rate == 0 or len(objective.encoders) == 1:
             return Losses(live.loss)
+        objective.evaluation.assumptions.require_composition(inputs, f"{type(self).__name__} drops features")
         kept = kept_modalities(len(target), len(objective.encoders), self.rate, stream)
         features = {
             name: feature * rows.to(feature).view(-1, *[1] * (feature.dim() - 1))

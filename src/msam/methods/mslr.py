@@ -93,8 +93,7 @@ class MSLR(Remembering, Method):
 
     def _alone(self, objective: Objective, inputs: Inputs, target: Tensor) -> Tensor:
         logits = _alone_logits(objective, inputs, self.absent)
-        class_indices(self, logits[0], target)
-        return (logits.argmax(-1) == target).float().mean(-1)
+        return (logits.argmax(-1) == class_indices(self, logits[0], target)).float().mean(-1)
 
 
 class MSES(Remembering, Method):

@@ -97,6 +97,7 @@ class OPM(Remembering, Method):
                 **{f"drop/{m}": 0.0 for m in objective.encoders}
             )
         live = objective.forward(inputs, target)
+        objective.evaluation.assumptions.require_composition(inputs, f"{type(self).__name__} drops features")
         rates = self.rates(self.scores(objective, live, target))
         logits = objective.coalitions.fused(live, dropped(live.features, rates, stream))
         objective.backpropagate(objective.loss(logits, target))

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msam.batches import moved
+from msam.features import required
 from msam.losses import Losses, LossMethod
 from msam.methods.base import class_indices, in_range, one_of
+from msam.nested import rows_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Batches, Inputs
@@ -107,12 +109,11 @@ class PMR(Remembering, LossMethod):
         over = self.end is not None and self._epoch > self.end
         if over or not self._prototypes or self.alpha == entropy == 0:
             return Losses(live.loss, record=dict.fromkeys(_lags(objective), 0.0))
-        class_indices(self, live.logits, target)
+        labels = class_indices(self, live.logits, target)
         seen = self._seen.to(target.device)
         pairs = zip(objective.encoders, self._prototypes, strict=True)
-        live.require_features()
-        clusters = [prototype_log_probability(live.features[m], centres, seen) for m, centres in pairs]
-        losses, scores = prototype_losses(clusters, target, seen)
+        clusters = [prototype_log_probability(required(live.features, m), centres, seen) for m, centres in pairs]
+        losses, scores = prototype_losses(clusters, labels, seen)
         lag, lead = self.weights(objective.average(scores, len(target)))
         extra = self.alpha * (lag * losses).sum()
         if entropy:
@@ -143,6 +144,13 @@ class PMR(Remembering, LossMethod):
         self._prototypes = [torch.lerp(m, c, weight.to(m)) for c, m in zip(before, means, strict=True)]
         self._seen = seen | present
 
+    def _count(self, objective: Objective, inputs: Inputs, target: Tensor) -> int:
+        """Number of classes."""
+        with objective.runtime.uncounted():
+            logits = objective.logits(inputs)
+        class_indices(self, logits, target)
+        return logits.shape[1]
+
     def _class_means(self, objective: Objective, train: Batches) -> tuple[list[Tensor], Tensor]:
         """Mean feature of each class, `[classes, width]` a modality, and which classes were found."""
         stride, passed, classes = round(1 / self.part), self._epoch, 0
@@ -151,8 +159,10 @@ class PMR(Remembering, LossMethod):
             rows = slice(-passed % stride, None, stride)
             passed += len(target)
             if len(target[rows]):
-                classes = classes or _classes(objective, inputs)
-                features = objective.features({name: tensor[rows] for name, tensor in inputs.items()})
+                classes = classes or self._count(objective, inputs, target)
+                features = objective.features(
+                    {name: rows_of(value, rows, len(target)) for name, value in inputs.items()}
+                )
                 sums = class_sums(list(features.values()), target[rows], classes)
                 totals = [total + each for total, each in zip(totals, sums, strict=True)] if totals else sums
         if not totals:
@@ -187,8 +197,3 @@ def class_sums(features: list[Tensor], target: Tensor, classes: int) -> list[Ten
 
 def _lags(objective: Objective) -> list[str]:
     return [f"lag/{modality}" for modality in objective.encoders]
-
-
-def _classes(objective: Objective, inputs: Inputs) -> int:
-    with objective.runtime.uncounted():
-        return objective.logits({name: tensor[:1] for name, tensor in inputs.items()}).shape[-1]

@@ -108,9 +108,9 @@ class ReconBoost(Remembering, Method):
         live = objective.forward(inputs, target, local=True)
         parts = additive_parts(objective, live, inputs)
         if boosts:
-            class_indices(self, live.logits, target)
+            labels = class_indices(self, live.logits, target)
             others = parts.detach()[[member for member in members if member != turn]] if members else None
-            loss = objective.unit(live.logits, target) * self.boosting(parts, others, target, turn, stage > 0)
+            loss = objective.unit(live.logits, target) * self.boosting(parts, others, labels, turn, stage > 0)
         else:
             loss = objective.loss(parts[: len(members)].sum(0), target)
         block = _block(objective, [turn] if boosts else members)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from msam.batches import moved
 from msam.memory import recall, remember
-from msam.methods.base import Method, in_range
+from msam.methods.base import Method, class_indices, in_range
 from msam.model_state import restore_state
 from msam.objective import Objective
 from msam.remembering import Remembering
@@ -88,9 +88,11 @@ class Relearning(Remembering, Method):
         rows: dict[str, list[Tensor]] = {modality: [] for modality in objective.encoders}
         labels = []
         for inputs, target in moved(objective, batches):
+            target = class_indices(self, None, target)
+            kept = target >= 0
             for modality, feature in objective.features(inputs).items():
-                rows[modality].append(feature.flatten(1).float())
-            labels.append(target)
+                rows[modality].append(feature[kept].flatten(1).float())
+            labels.append(target[kept])
         return {modality: torch.cat(parts) for modality, parts in rows.items()}, torch.cat(labels)
 
     def _put_back(self, objective: Objective, modality: str, share: float) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msam.features import reason_of
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
 from msam.methods.base import in_range
@@ -119,11 +120,11 @@ class UMT(Remembering, LossMethod):
     def _distance(self, objective: Objective, live: Pass, inputs: Inputs, modality: str) -> Tensor:
         teacher = self._teachers(objective)[modality]
         with objective.evaluation.evaluating(), evaluation(teacher):
-            taught = teacher(inputs[modality])
+            taught = objective.view.feature(modality, teacher(inputs[modality]))
         objective.counts.encoder_forwards[modality] += 1
         feature = live.features.get(modality)
         if feature is None or feature.shape != taught.shape:
-            shape = "none, as it is not called once" if feature is None else list(feature.shape)
+            shape = "none: " + reason_of(live.features, modality) if feature is None else list(feature.shape)
             raise ValueError(
                 f"UMT needs features of encoder {modality!r} like its teacher's, {list(taught.shape)}, found {shape}."
             )

@@ -67,7 +67,7 @@ class Coalitions:
             absent: what an absent modality looks like.
             in_evaluation: run the coalitions that leave out a modality in evaluation mode.
         """
-        compute = self._fusion_coalitions if self.view.can_fuse else self._masked_coalitions
+        compute = self._fusion_coalitions if self.evaluation.fuses(inputs, absent) else self._masked_coalitions
         some = masks[~masks.all(1)]
         if not len(some):
             return torch.stack([live.logits] * len(masks))
@@ -82,7 +82,8 @@ class Coalitions:
             state,
         )
         others = iter(logits)
-        return torch.stack([live.logits if full else next(others) for full in masks.all(1).tolist()])
+        logits = torch.stack([live.logits if full else next(others) for full in masks.all(1).tolist()])
+        return self.evaluation.check_numbers(logits, masks, absent, inputs)
 
     __call__ = Renamed("training_logits")
 
@@ -164,22 +165,27 @@ class Coalitions:
 
     def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
         """What a modality's encoder makes of an all-zero input, in evaluation mode, with its graph, `[1, ...]`."""
-        encoder, zeros = self.view.encoders[name], torch.zeros_like(inputs[name][:1])
+        encoder = self.view.encoders[name]
         state = partial(unrecorded, encoder, in_evaluation=True, save=self.runtime.save)
-        return isolated(lambda _: encoder(zeros), {}, trainable(encoder), state, self._differentiate)
+        encode = partial(self.evaluation.encode_zeros, inputs, name)
+        return isolated(lambda _: encode(), {}, trainable(encoder), state, self._differentiate)
 
     def _along(self, part: Part, live: Pass, inputs: Inputs) -> Tensor:
-        present = live.features or self._encoded_again(inputs, live)
-        absent = self.evaluation.absent_features(inputs, present, part.absent)
         full = part.masks.all(1)
         along = float(part.coefficients[full].sum()) * live.logits
         rest = ~full & (part.coefficients != 0)
-        masks, coefficients = part.masks[rest], part.coefficients[rest]
-        for logits, coefficient in zip(
-            self._fuse_coalitions_like(live, present, absent, masks), coefficients.tolist(), strict=True
-        ):
+        each = self._part_logits(part, live, inputs, part.masks[rest])
+        for logits, coefficient in zip(each, part.coefficients[rest].tolist(), strict=True):
             along = along + coefficient * logits
         return along
+
+    def _part_logits(self, part: Part, live: Pass, inputs: Inputs, masks: Tensor) -> list[Tensor]:
+        """Logits of some coalitions of a part, with the draws of a pass and their graph."""
+        if not self.evaluation.fuses(inputs, part.absent):
+            return self._masked_coalitions(live, inputs, masks, part.absent, False)
+        present = live.features or self._encoded_again(inputs, live)
+        absent = self.evaluation.absent_features(inputs, present, part.absent)
+        return self._fuse_coalitions_like(live, present, absent, masks)
 
     def _fuse_coalitions_like(self, live: Pass, present: Features, absent: Features, masks: Tensor) -> list[Tensor]:
         """Coalitions' logits with the random draws that the fusion had in a pass, with their graph."""
@@ -211,7 +217,7 @@ class Coalitions:
             present = dict(live.features)
         replacements = absent_features(absent, present, partial(self._encode_zeros, inputs))
         if in_evaluation and len(masks):
-            return list(self.evaluation.fuse_stacked(present, replacements, masks.to(self.view.device)))
+            return list(self.evaluation.fuse_coalitions(present, replacements, masks))
         return self._fuse_coalitions_like(live, present, replacements, masks)
 
     def _masked_coalitions(
@@ -231,10 +237,12 @@ class Coalitions:
 
     def _alone(self, inputs: Inputs, modality: str, absent: Absent) -> Tensor:
         with self.evaluation.evaluating():
-            one = self.passes.encode({name: inputs[name][:1] for name in self.view.encoders})
+            self.evaluation.assumptions.require_composition(inputs, "A modality is trained alone through `fuse`")
+            shown = self.evaluation.first_rows({name: inputs[name] for name in self.view.encoders})
+            one = self.passes.encode(inputs if absent in ("mean-feature", "shuffle") else shown)
         self.runtime.counts.encoder_forwards[modality] += 1
         self.runtime.counts.fusions += 1
-        feature = self.view.encoders[modality](inputs[modality])
+        feature = self.passes.encode_one(modality, inputs[modality])
         replacements = self.evaluation.absent_features(inputs, one, absent)
         logits: Tensor = self.view.bare.fuse(expand_rows({**replacements, modality: feature}, len(feature)))
         return logits

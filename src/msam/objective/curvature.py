@@ -72,7 +72,7 @@ class Curvature:
             _twice_differentiable(self.view.bare) if weights else torch.no_grad(),
         ):
             with self.runtime.context():
-                logits = self._coalition_logits(self.passes.prepared(inputs), coalition, absent, seed)
+                logits = self._coalition_logits(self.passes.prepared(inputs), len(target), coalition, absent, seed)
                 loss = self.passes.batch_loss(logits, target)
             yield loss
 
@@ -124,28 +124,30 @@ class Curvature:
                 raise
             raise ValueError(_ONCE.format(str(error).splitlines()[0])) from error
 
-    def _coalition_logits(self, inputs: Inputs, coalition: Coalition | None, absent: Absent, seed: int) -> Tensor:
+    def _coalition_logits(
+        self, inputs: Inputs, batch: int, coalition: Coalition | None, absent: Absent, seed: int
+    ) -> Tensor:
         """Logits of one coalition, differentiable; encoders of absent modalities run on no more than they have to."""
         names = self.view.modalities(inputs)
         gone = [] if coalition is None else [name for name in names if name not in coalition]
         if coalition is not None and not 0 < len(coalition) == len(names) - len(gone):
             raise ValueError(f"A coalition is some of the modalities {list(names)}, found {sorted(coalition)}.")
         generator = torch.Generator().manual_seed(seed)
-        if gone and self.view.can_fuse:
-            features = self._replaced_features(inputs, gone, absent, generator)
-            features |= {name: self.view.encoders[name](inputs[name]) for name in names if name not in gone}
+        if gone and self.evaluation.fuses(inputs, absent):
+            replaced = self._replaced_features(inputs, gone, absent, generator)
+            features = {name: self.passes.encode_one(name, inputs[name]) for name in names if name not in gone}
+            features |= expand_rows(replaced, len(next(iter(features.values()))))
             logits: Tensor = self.view.bare.fuse({name: features[name] for name in names})
             return logits
-        replaced = absent_inputs(absent, {name: inputs[name] for name in gone}, generator) if gone else {}
-        return self.runtime.call(self.view.bare, {**inputs, **replaced})
+        chosen = {name: inputs[name] for name in gone}
+        return self.runtime.call(self.view.bare, {**inputs, **absent_inputs(absent, chosen, generator, batch)})
 
     def _replaced_features(
         self, inputs: Inputs, gone: Sequence[str], absent: Absent, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        rows = slice(1) if absent in ("zero-input", "zero-feature") else slice(None)
-        seen = {name: self.view.encoders[name](inputs[name][rows]) for name in gone}
-        replaced = absent_features(absent, seen, partial(self.evaluation.encode_zeros, inputs), generator)
-        return expand_rows(replaced, len(inputs[gone[0]]))
+        shown = inputs if absent in ("mean-feature", "shuffle") else self.evaluation.first_rows(inputs)
+        seen = {name: self.passes.encode_one(name, shown[name]) for name in gone}
+        return absent_features(absent, seen, partial(self.evaluation.encode_zeros, inputs), generator)
 
 
 @contextmanager

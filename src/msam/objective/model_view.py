@@ -8,7 +8,8 @@ Ownership of parameters goes by module, never by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from msam.features import FeatureHook, FeatureReader
 from msam.model_state import device_of, parameters, trainable
+from msam.nested import has_tensors
 from msam.objective.wrappers import compiled, fabric_inner, unwrapped
-from msam.presence import SUFFIX
+from msam.presence import is_mask
 from msam.types import Criterion, Inputs
 
 
@@ -30,8 +33,11 @@ class ModelView:
         criterion: (logits, target) -> scalar loss; may be a module with parameters of its own.
         encoders: modality -> module, for a model that has no attribute `encoders`.
         parallel: what shares the model's gradients between ranks, if it does not wrap the model itself.
+        features: what the feature of an encoder's output is, see `msam.features`; else the model's own attribute.
+        modalities: which of a batch's tensors are modalities, for a model without encoders.
 
     Attributes:
+        feature: (modality, encoder output) -> its feature.
         bare: the module inside all wrappers.
         entry: the module whose call is a training pass: the model, or what Fabric's outermost wrapper holds, which in
             mixed precision lets nobody but itself differentiate.
@@ -46,6 +52,8 @@ class ModelView:
         criterion: Criterion,
         encoders: Mapping[str, nn.Module] | None = None,
         parallel: DistributedDataParallel | None = None,
+        features: FeatureHook | None = None,
+        modalities: Sequence[str] | None = None,
     ) -> None:
         self.model = model
         self.wrappers = unwrapped(model)
@@ -53,6 +61,10 @@ class ModelView:
         self.entry = self.wrappers[1] if fabric_inner(model) is not None else model
         self.criterion = criterion
         self.encoders = _mapping(encoders or getattr(self.bare, "encoders", None) or {})
+        self.feature = FeatureReader(features or getattr(self.bare, "features_of", None))
+        self._named = tuple(modalities or ())
+        self._keys: tuple[str, ...] = ()
+        self._values: tuple[str, ...] = ()
         wrapping = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
         self.parallel = parallel or next(wrapping, None)
         self.is_compiled = compiled(self.wrappers) is not None
@@ -83,16 +95,19 @@ class ModelView:
         return len(owners) == len(set(owners)) and len(modules) == len(self.encoders)
 
     def modalities(self, inputs: Inputs) -> tuple[str, ...]:
-        """The modalities in canonical order: the encoders', else all inputs that are tensors.
+        """The modalities in canonical order: the encoders', else those that were named, else all inputs.
 
         Raises:
             TypeError: if the inputs are no mapping.
-            ValueError: if a modality is missing from the inputs.
+            ValueError: if a modality is missing from the inputs, or an input may be none.
         """
         if not isinstance(inputs, Mapping):
             raise TypeError(f"Inputs must map modality to tensor, found {type(inputs).__name__}; name each modality.")
-        tensors = (name for name, value in inputs.items() if isinstance(value, Tensor) and not name.endswith(SUFFIX))
-        names = tuple(self.encoders or tensors)
+        names = tuple(self.encoders or self._named)
+        if not names:
+            if tuple(inputs) != self._keys:  # asked once for a kind of batch
+                self._keys, self._values = tuple(inputs), _values(inputs)
+            names = self._values
         missing = [name for name in names if name not in inputs]
         if missing:
             raise ValueError(f"The model expects the modalities {list(names)}, found {list(inputs)}; add {missing}.")
@@ -130,3 +145,32 @@ def _mapping(encoders: Any) -> dict[str, nn.Module]:
             f"A model's `encoders` must map modality to module, found {type(encoders).__name__}; pass encoders={{...}}."
         )
     return dict(encoders)
+
+
+def _values(inputs: Inputs) -> tuple[str, ...]:
+    """The inputs of a model without encoders, if all that hold tensors can only be modalities.
+
+    Raises:
+        ValueError: if one of them may be a mask, lengths or identities.
+    """
+    names = [name for name, value in inputs.items() if not is_mask(name) and (value is None or has_tensors(value))]
+    unclear = [name for name in names if _ACCESSORY.search(name.lower()) or not _measured(inputs[name])]
+    if unclear:
+        raise ValueError(
+            f"The model shows no encoders, and {unclear} of its inputs {names} may be masks, lengths or ids and no "
+            "modalities; say which are: modalities=[...]."
+        )
+    return tuple(names)
+
+
+_ACCESSORY = re.compile(r"(^|[_./-])(mask|masks|len|lens|lengths?|ids?|idx|ind(ex|exes|ices)|positions?|padding|pad)$")
+"""Names of what stands beside a modality in a batch."""
+
+
+def _measured(value: Any) -> bool:
+    """Whether an input can only be a modality: more than one number a sample, and not just yes or no."""
+    if not isinstance(value, Tensor) or value.dim() < 2 or value.dtype == torch.bool:
+        return False
+    if value.is_floating_point() or value.is_complex():
+        return True
+    return bool(((value != 0) & (value != 1)).any())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from msam.deprecation import Renamed
+from msam.features import FeatureHook
 from msam.objective.coalitions import Coalitions
 from msam.objective.curvature import Curvature
 from msam.objective.distributed import Distributed
@@ -40,6 +41,9 @@ class Objective:
             for a model that Fabric has set up, else none.
         parallel: the DistributedDataParallel that shares the model's gradients, where it wraps a module that holds the
             model instead of the model itself, as Lightning's does.
+        features: what the feature of an encoder's output is, for encoders that return more than a tensor: a function of
+            the output, or modality -> function, see `msam.features`.
+        modalities: which of a batch's inputs are modalities, for a model without encoders.
 
     Attributes:
         model: the model as it was given.
@@ -68,14 +72,16 @@ class Objective:
         backward: Callable[[Tensor], Any] = Tensor.backward,
         context: Callable[[], AbstractContextManager[Any]] | None = None,
         parallel: DistributedDataParallel | None = None,
+        features: FeatureHook | None = None,
+        modalities: Sequence[str] | None = None,
     ) -> None:
-        self.view = ModelView(model, criterion, encoders, parallel)
+        self.view = ModelView(model, criterion, encoders, parallel, features, modalities)
         self.runtime = Runtime(self.view, call, backward, context)
         self.distributed = Distributed(self.view)
         self.passes = Passes(self.view, self.runtime, self.distributed)
         self.gradients = LossGradients(self.passes)
-        self.second = SecondPasses(self.passes)
         self.evaluation = Evaluation(self.passes)
+        self.second = SecondPasses(self.passes, self.evaluation.assumptions)
         self.coalitions = Coalitions(self.evaluation)
         self.curvature = Curvature(self.evaluation)
 

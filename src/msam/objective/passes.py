@@ -13,7 +13,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from msam.model_state import Capture, RandomState, device_of, random_state, unrecorded
@@ -21,7 +23,7 @@ from msam.objective.distributed import Distributed
 from msam.objective.model_view import ModelView
 from msam.objective.runtime import Runtime
 from msam.objective.wrappers import compile_alike, compiled, keeping_buffers
-from msam.presence import is_mask, zero_absent_rows
+from msam.presence import check_absent_rows, is_mask, zero_absent_rows
 from msam.types import Features, Inputs, Note, Outcome
 from msam.weight_hooks import STEPPED, fingerprint
 
@@ -36,7 +38,7 @@ class Pass:
         loss: the unweighted loss, 0-d.
         logits: `[batch, classes]`.
         features: encoder outputs `[batch, ...]`, empty if they were not to be, or could not be observed (shared or
-            uncalled encoders).
+            uncalled encoders), or if it is not clear which part of an output is meant.
         start: random state before the forward pass.
         before: random state before each encoder.
         between: random state between the encoders and the fusion.
@@ -63,14 +65,13 @@ class Pass:
             ValueError: if there are none.
         """
         if not self.features:
-            raise ValueError(
-                "The outputs of the encoders are needed, which the model's forward pass did not show; call each "
-                "encoder once, as a module, and checkpoint it with use_reentrant=False if at all."
-            )
+            hidden = "the model's forward pass did not show them; call each encoder once, as a module"
+            hidden += ", and checkpoint it with use_reentrant=False if at all."
+            raise ValueError(f"Features of the encoders are needed: {getattr(self.features, 'reason', hidden)}")
 
     def detached(self) -> Pass:
         """The same without its graph."""
-        features = {name: feature.detach() for name, feature in self.features.items()} if self.features else {}
+        features = self.features and {name: feature.detach() for name, feature in self.features.items()}
         return replace(self, loss=self.loss.detach(), logits=self.logits.detach(), features=features)
 
     def outcome(self, **record: Note) -> Outcome:
@@ -100,6 +101,7 @@ class Passes:
         self._is_first = True  # whether no pass has been made yet
         self._is_second = False  # whether the last forward pass was not the batch's first
         self._differentiated: set[Tensor] = set()  # by which weights the batch's first pass has been differentiated
+        self._checked = False  # whether the rows of samples that lack a modality were looked at
 
     @contextmanager
     def noted(self) -> Iterator[list[Pass]]:
@@ -159,13 +161,24 @@ class Passes:
         if self._is_first:
             self.runtime.find_effects()
             self._is_first = False
-        names, outputs = self.view.encoders, capture.outputs
+        names, outputs, reader = self.view.encoders, capture.outputs, self.view.feature
         complete = len(outputs) == len(names)  # each encoder was called once, as a module
-        features = dict(zip(names, map(outputs.__getitem__, names), strict=True)) if complete else {}
+        features: Features = dict(zip(names, map(outputs.__getitem__, names), strict=True)) if complete else {}
+        if features and self._joint is None and (reader.hook or set(map(type, features.values())) != {Tensor}):
+            features = reader.all(features)
+        if any(map(is_mask, inputs)) and (loss.device.type == "cpu" or not self._checked):
+            self._check_absent_rows(loss, features, inputs)
         step = Pass(loss, logits, features, start, capture.states, capture.end)
         if self._noted is not None:
             self._noted.append(step.detached())
         return step
+
+    def _check_absent_rows(self, loss: Tensor, features: Features, inputs: Inputs) -> None:
+        """Names the encoder that makes no numbers of the zeros of absent samples, if a loss is none."""
+        self._checked = True
+        if self.view.encoders and not bool(loss.detach().isfinite()):
+            with torch.no_grad(), unrecorded(self.view.bare, in_evaluation=True, save=self.runtime.save):
+                check_absent_rows(features or self.encode(inputs), inputs)
 
     def prepared(self, inputs: Inputs) -> Inputs:
         """Inputs as passes take them: every modality is there, and rows of samples that lack one hold zeros.
@@ -292,8 +305,16 @@ class Passes:
         counts.encoder_forwards.update(self.view.encoders.keys())
 
     def encode(self, inputs: Inputs) -> dict[str, Tensor]:
-        """What every encoder makes of its input, not counted."""
-        return {name: encoder(inputs[name]) for name, encoder in self.view.encoders.items()}
+        """The feature of every encoder's output, not counted."""
+        return {name: self.encode_one(name, inputs[name]) for name in self.view.encoders}
+
+    def encode_one(self, modality: str, value: Any) -> Tensor:
+        """The feature that an encoder makes of an input, not counted.
+
+        Raises:
+            ValueError: if it is not clear which part of its output that is.
+        """
+        return self.view.feature(modality, self.view.encoders[modality](value))
 
     @cached_property
     def _joint(self) -> Callable[[Inputs], tuple[Tensor, dict[str, Tensor]]] | None:

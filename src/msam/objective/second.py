@@ -15,6 +15,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from msam.model_state import replayed, requires_grad_only, unrecorded
+from msam.objective.assumptions import Assumptions
 from msam.objective.passes import Pass, Passes
 from msam.types import Inputs
 
@@ -24,10 +25,12 @@ class SecondPasses:
 
     Args:
         passes: how passes are made.
+        assumptions: what running one encoder alone takes for granted.
     """
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(self, passes: Passes, assumptions: Assumptions) -> None:
         self.passes, self.view, self.runtime = passes, passes.view, passes.runtime
+        self.assumptions = assumptions
 
     def second_pass(self, first: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor = 1.0) -> Pass:
         """Adds `weight` times the gradient at the present weights, in a pass like `first`; ranks share it."""
@@ -48,7 +51,7 @@ class SecondPasses:
         of the first pass, dropout masks included, so the gradients are identical to those of a full pass.
         """
         with requires_grad_only(block, among=self.view.parameters()):
-            if not (self.view.separable and first.features):
+            if not self._reruns(first, inputs):
                 return self.passes.accumulate_gradient(inputs, target, weight, local=True, like=first)
             with unrecorded(self.view.bare, save=self.runtime.save):
                 second = self._forward_encoder_like(modality, first, inputs, target)
@@ -56,6 +59,10 @@ class SecondPasses:
                     scale = weight.to(second.loss) if isinstance(weight, Tensor) else weight
                     self.passes.backpropagate(second.loss * scale)
         return second.detached()
+
+    def _reruns(self, first: Pass, inputs: Inputs) -> bool:
+        """Whether one encoder and the fusion are enough."""
+        return bool(self.view.separable and first.features and self.assumptions.composition(inputs))
 
     def forward_like(self, first: Pass, inputs: Inputs, target: Tensor) -> Pass:
         """A forward pass like `first` at other weights, or on a part of its samples, on this rank.
@@ -70,7 +77,7 @@ class SecondPasses:
 
         Same random draws, no trace in running statistics; for `compute_gradients` with respect to that encoder.
         """
-        if not (self.view.separable and first.features):
+        if not self._reruns(first, inputs):
             return self.forward_like(first, inputs, target)
         with unrecorded(self.view.bare, save=self.runtime.save):
             return self._forward_encoder_like(modality, first, inputs, target)
@@ -81,7 +88,7 @@ class SecondPasses:
         features = {name: feature.detach() for name, feature in first.features.items()}
         with self.runtime.context():
             with replayed(first.before[modality]):
-                features[modality] = self.view.encoders[modality](inputs[modality])
+                features[modality] = self.passes.encode_one(modality, inputs[modality])
             with replayed(first.between):
                 logits = self.view.bare.fuse(features)
             return replace(first, loss=self.passes.batch_loss(logits, target), logits=logits, features=features)

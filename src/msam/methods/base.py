@@ -160,6 +160,8 @@ class Backward:
         outcome = self.method.backward(self.objective, self.objective.passes.prepared(inputs), target)
         if self.objective.distributed.active:
             self.objective.share_gradients(self.method.parameters())
+            if self.objective.distributed.is_static:  # its wrapper has seen no pass
+                self.objective.share_gradients()
         return outcome
 
     def predict(self, inputs: Inputs) -> Tensor:

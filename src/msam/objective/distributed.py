@@ -14,6 +14,7 @@ from torch import Tensor
 
 from msam.blocks import dense, real
 from msam.objective.model_view import ModelView
+from msam.objective.wrappers import is_joining
 
 
 class Distributed:
@@ -24,17 +25,20 @@ class Distributed:
 
     Attributes:
         active: whether there are ranks to agree with.
+        is_static: whether passes go past the wrapper, because it allows one graph only.
     """
 
     def __init__(self, view: ModelView) -> None:
         self.view = view
         self.wrapper = view.parallel
         self.active = self.wrapper is not None
+        self.is_static = self.wrapper is not None and self.wrapper.static_graph
 
     def average(self, values: Tensor, count: int) -> Tensor:
         """Mean over the ranks of data-parallel training, each weighted by its number of samples."""
         if self.wrapper is None:
             return values
+        self._refuse_join()
         total = torch.cat([values.flatten() * count, values.new_tensor([count])])
         torch.distributed.all_reduce(total, group=self.wrapper.process_group)
         return (total[:-1] / total[-1]).view_as(values)
@@ -55,6 +59,7 @@ class Distributed:
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         if self.wrapper is None or not gradients:
             return
+        self._refuse_join()
         shown = [real(dense(gradient)) for gradient in gradients]
         together = torch.cat([tensor.flatten() for tensor in shown])
         torch.distributed.all_reduce(together, group=self.wrapper.process_group)
@@ -66,4 +71,20 @@ class Distributed:
 
     def on_this_rank(self) -> AbstractContextManager[Any]:
         """Gradients that are back-propagated inside stay on their rank."""
-        return nullcontext() if self.wrapper is None else self.wrapper.no_sync()
+        return nullcontext() if self.wrapper is None or self.is_static else self.wrapper.no_sync()
+
+    def spread_buffers(self) -> None:
+        """Gives all ranks the first one's buffers, as the wrapper does before a pass that goes through it."""
+        wrapper = self.wrapper
+        if wrapper is None or not (wrapper.broadcast_buffers and wrapper.require_backward_grad_sync):
+            return
+        first = torch.distributed.get_global_rank(wrapper.process_group, 0)
+        for buffer in self.view.bare.buffers():
+            torch.distributed.broadcast(buffer, first, group=wrapper.process_group)
+
+    def _refuse_join(self) -> None:
+        if self.wrapper is not None and is_joining(self.wrapper):
+            raise ValueError(
+                "Within join() a rank may have no batch left, but this method measures something on all ranks in every "
+                "batch; give each rank as many batches (DistributedSampler does) and leave join() out."
+            )

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from msam.features import FeatureHook, FeatureReader
 from msam.model_state import device_of, parameters, trainable
 from msam.nested import has_tensors
-from msam.objective.wrappers import compiled, fabric_inner, unwrapped
+from msam.objective.wrappers import compiled, fabric_inner, sharder, unwrapped
 from msam.presence import is_mask
 from msam.types import Criterion, Inputs
 
@@ -59,6 +59,11 @@ class ModelView:
         self.wrappers = unwrapped(model)
         self.bare: Any = self.wrappers[-1]
         self.entry = self.wrappers[1] if fabric_inner(model) is not None else model
+        if (name := sharder(model)) is not None:
+            raise ValueError(
+                f"A method moves whole weights and measures whole gradients, found a model that {name} keeps in parts; "
+                "use DistributedDataParallel, or train without a method."
+            )
         self.criterion = criterion
         self.encoders = _mapping(encoders or getattr(self.bare, "encoders", None) or {})
         self.feature = FeatureReader(features or getattr(self.bare, "features_of", None))
@@ -67,9 +72,25 @@ class ModelView:
         self._values: tuple[str, ...] = ()
         wrapping = (wrapper for wrapper in self.wrappers if isinstance(wrapper, DistributedDataParallel))
         self.parallel = parallel or next(wrapping, None)
+        if self.parallel is not None and self.parallel.static_graph:
+            self.entry = self._inside_static(self.parallel)
         self.is_compiled = compiled(self.wrappers) is not None
         self.can_fuse = bool(self.encoders) and callable(getattr(self.bare, "fuse", None))
         self.joins = self.can_fuse and self.is_compiled and self.parallel is None
+
+    def _inside_static(self, wrapper: DistributedDataParallel) -> nn.Module:
+        """What a static graph's wrapper holds: several passes a batch go past it, and gradients are shared after them.
+
+        Raises:
+            ValueError: if the wrapper has the model within another module, whose passes are not the method's.
+        """
+        if wrapper not in self.wrappers:
+            raise ValueError(
+                "Found static_graph=True for a module that holds the model, whose graph differs from pass to pass; use "
+                "DistributedDataParallel without it."
+            )
+        inner: nn.Module = wrapper.module
+        return inner
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -122,9 +143,13 @@ class ModelView:
             return trainable(self.bare, self.criterion)
         return trainable(self.encoders[modality], *([self.bare.heads[modality]] if head else []))
 
+    def encoder_parameters(self) -> set[Tensor]:
+        """Parameters of all encoders; all trainable ones of a model that shows none."""
+        return set(parameters(*self.encoders.values())) if self.encoders else set(self.parameters())
+
     def fusion_parameters(self) -> list[Tensor]:
         """Trainable parameters that belong to no encoder."""
-        owned = set(parameters(*self.encoders.values()))
+        owned = self.encoder_parameters()
         return [weight for weight in self.parameters() if weight not in owned]
 
     @property

@@ -144,6 +144,8 @@ class Passes:
         inputs = self.prepared(inputs)
         start = random_state([device_of(self.view.bare)]) if like is None else like.start
         if like is None:
+            if self.distributed.is_static:
+                self.distributed.spread_buffers()
             self.stepped = False
             self._differentiated.clear()
             if self.runtime.effects is not None:

@@ -15,6 +15,8 @@ from typing import Any
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+_SHARDERS = frozenset({"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine", "PipelineModule"})
+
 
 def unwrapped(model: nn.Module) -> list[nn.Module]:
     """The model and what it wraps, outermost first."""
@@ -46,6 +48,20 @@ def fabric_context(model: nn.Module) -> Callable[[], AbstractContextManager[Any]
     """The forward context of the precision that Fabric has set up a model with, if it has."""
     precision = getattr(getattr(model, "_strategy", None), "precision", None)
     return getattr(precision, "forward_context", None)
+
+
+def sharder(model: nn.Module) -> str | None:
+    """Who keeps the weights in parts on several ranks, if anybody does."""
+    for module in model.modules():
+        names = {each.__name__ for each in type(module).__mro__} & _SHARDERS
+        if names:
+            return min(names)
+    return next(("DTensor" for weight in model.parameters() if hasattr(weight, "device_mesh")), None)
+
+
+def is_joining(wrapper: DistributedDataParallel) -> bool:
+    """Whether the ranks are within `wrapper.join()`, where one may have run out of batches."""
+    return bool(getattr(getattr(wrapper, "_join_config", None), "enable", False))
 
 
 def _inner(module: nn.Module) -> nn.Module | None:

@@ -213,12 +213,16 @@ class MSAM(Remembering, AscentMethod):
         elif self.radius != "equal":
             contributions = self.attribution(objective, step.inputs, step.target, step.first.features)
             record["contributions"] = contributions
-        lengths = radii(self.radius, self.rho, contributions, len(objective.encoders))
+        lengths = self._lengths(contributions, len(objective.encoders))
         record |= {f"radius/{name}": length for name, length in zip(objective.encoders, lengths, strict=True)}
         balls = Balls(self._blocks(objective), [*lengths, self.rho])
         weight = 1.0 if self.weight == "share" else self.weight
         second = step.second_pass(partial(balls.perturbation, self._ascend), weight, balls.weights)
         return step.first.outcome(**record, sharpness=step.rise(second))
+
+    def _lengths(self, contributions: Contributions | None, count: int) -> list[float | Tensor]:
+        """The radius of each modality."""
+        return radii(self.radius, self.rho, contributions, count)
 
     def _blocks(self, objective: Objective) -> list[list[Tensor]]:
         """What belongs to each modality, and to none if that moves."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-from msam import AGM, MBSD, MSAM, SAM, Auxiliary, FeatureDropout
+from msam import AGM, MBSD, MSAM, SAM, Auxiliary, FeatureDropout, FusionModel, LateFusion
 from msam_bench.config.run import RunConfig, parse_method
 from msam_bench.config.search_space import listed, ranges
 from msam_bench.registry import build
+from msam_bench.training.loop import Loop
 
 WIDTHS = {"audio": 6, "image": 5}
 
@@ -76,3 +79,24 @@ def test_the_search_of_both_without_what_is_given() -> None:
 def test_mistakes_are_said_in_a_sentence(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         made(text)
+
+
+def test_the_loop_tells_methods_how_far_training_is() -> None:
+    told: list[tuple[float, float]] = []
+
+    class Told(SAM):
+        def progress(self, done: float, rate: float) -> None:
+            told.append((done, rate))
+
+    model = FusionModel({"a": torch.nn.Linear(2, 2)}, LateFusion({"a": 2}, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    loop = Loop(
+        model,
+        Told(0.1).on(model, F.cross_entropy),
+        optimizer,
+        lambda epoch: [({"a": torch.ones(3, 2)}, torch.tensor([0, 1, 1]))],
+        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.1),
+        progress=lambda epoch: epoch / 4,
+    )
+    assert len(list(loop.epochs(4))) == 4
+    assert told == [(0.0, 1.0), (0.25, 1.0), (0.5, pytest.approx(0.1)), (0.75, pytest.approx(0.1))]

@@ -541,8 +541,8 @@ def test_auxiliary_losses_of_the_fusion_are_those_of_its_coalitions_of_one() -> 
 # ---- schedules -------------------------------------------------------------------------------------------------------
 
 SCHEDULED: dict[str, Callable[..., Any]] = {
-    "sam": lambda rho, **when: SAM(rho, **when),
-    "asam": lambda rho, **when: ASAM(rho, **when),
+    "sam": SAM,
+    "asam": ASAM,
     "gnp": lambda rho, **when: GNP(0.4, rho, **when),
     "msam": lambda rho, **when: MSAM(rho, of=MBSD(WIDTHS, CLASSES), **when),
     "msam-modalities": lambda rho, **when: MSAM(rho, scope="modalities", **when),

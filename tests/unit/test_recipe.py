@@ -7,11 +7,11 @@ import pytest
 from msam_bench.analysis.statistics import Comparison
 from msam_bench.config.resolve import label_of, resolve
 from msam_bench.studies import recipe
-from msam_bench.studies.base import Ask
+from msam_bench.studies.base import Request
 
 
 def test_the_plan_has_recipe_parents_controls_and_longer_bases_on_paired_seeds() -> None:
-    runs = recipe.plan(Ask(("digits6", "leaves"), "late", range(300, 303)))
+    runs = recipe.plan(Request(("digits6", "leaves"), "late", range(300, 303)))
     assert {run.seed for run in runs} == {300, 301, 302}
     epochs = {run.data: run.epochs for run in runs if run.method.name == "joint"}
     longer = sorted(run.epochs // epochs[run.data] for run in runs if run.epochs > epochs[run.data])
@@ -22,7 +22,7 @@ def test_the_plan_has_recipe_parents_controls_and_longer_bases_on_paired_seeds()
 
 
 def test_the_grid_is_every_base_with_every_ascent() -> None:
-    runs = recipe.plan(Ask(("digits6",), "late", [0], ("grid",)))
+    runs = recipe.plan(Request(("digits6",), "late", [0], ("grid",)))
     assert len(runs) == len(recipe.BASES) * (1 + len(recipe.ASCENTS))
 
 

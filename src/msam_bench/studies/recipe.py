@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msam_bench.analysis.run_summary import RunSummary
 from msam_bench.analysis.sentences.phrases import join_names
 from msam_bench.analysis.statistics import Comparison, holm, paired_difference
 from msam_bench.config.run import RunConfig
-from msam_bench.reporting.result import Result, Table
-from msam_bench.reporting.run_summary import RunSummary
+from msam_bench.reporting.result import Result
+from msam_bench.reporting.table import Table
 from msam_bench.studies.base import Request, Study
 from msam_bench.studies.tables import compared
 
@@ -50,10 +51,10 @@ GRID = (*BASES, *(f"{ascent}:of={base}" for ascent in ASCENTS for base in BASES)
 
 def plan(request: Request) -> list[RunConfig]:
     """Every method on every data set and seed, and the base with more epochs."""
-    asked = [name for method in request.methods for name in (GRID if method == "grid" else (method,))]
-    methods = asked or [*PARENTS, *FORMS, *CONTROLS]
+    named = [name for method in request.methods for name in (GRID if method == "grid" else (method,))]
+    methods = named or [*PARENTS, *FORMS, *CONTROLS]
     runs = [request.run(data, method, seed) for data in request.data for method in methods for seed in request.seeds]
-    if asked:
+    if named:
         return runs
     bases = [request.run(data, BASE, seed) for data in request.data for seed in request.seeds]
     return runs + [base.model_copy(update={"epochs": factor * base.epochs}) for factor in LONGER for base in bases]

@@ -51,11 +51,12 @@ class Balls:
             gradients: one a weight.
         """
         direction, length = list(gradients), list(gradients)
-        for index, radius in enumerate(self.radii):
-            places = [place for place, weight in enumerate(weights) if self._block[weight] == index]
-            if not places:
-                continue
-            block, slopes = [weights[place] for place in places], [gradients[place] for place in places]
+        blocks: dict[int, list[int]] = {}
+        for place, weight in enumerate(weights):
+            blocks.setdefault(self._block[weight], []).append(place)
+        for index, places in blocks.items():
+            radius, block = self.radii[index], [weights[place] for place in places]
+            slopes = [gradients[place] for place in places]
             climb = ascend(block, slopes, radius.to(slopes[0]) if isinstance(radius, Tensor) else radius)
             for place, step in zip(places, climb.direction, strict=True):
                 direction[place], length[place] = step, climb.length

@@ -3,6 +3,7 @@
     methods()["sam"].search                            # {"rho": (0.02, ..., 2.0)}, of the class's own attributes
     build(parse_method("sam:rho=0.1"), widths, classes)
     build(parse_method("mine:Toy"), widths, classes)   # class Toy of mine.py, in the working directory or installed
+   build(parse_method("msam:rho=0.3:of=mbsd:of.weight=3"), widths, classes)      # MSAM(rho=0.3, of=MBSD(weight=3))
 
 A package registers what it adds by entry points of the groups `msam.methods` (name = "package.module:Class"),
 `msam.datasets` (a `Source`) and `msam.encoders` (a function of a modality and a number of features).
@@ -85,7 +86,7 @@ def remedies(need: str) -> list[str]:
 
 
 def build(config: MethodConfig, widths: Mapping[str, int], classes: int, value: str = "accuracy") -> Method:
-    """The method of a configuration; `attribution.key` arguments go to its Shapley values.
+    """The method of a configuration; `attribution.key` arguments go to its Shapley values, `of.key` to the method `of`.
 
     Args:
         config: its name and arguments.
@@ -103,7 +104,11 @@ def build(config: MethodConfig, widths: Mapping[str, int], classes: int, value: 
     inner: dict[str, Any] = {
         key.partition(".")[2]: params.pop(key) for key in list(params) if key.startswith("attribution.")
     }
+    if (of := _taken_of(config, params)) is not None:
+        params["of"] = of
     _check_arguments(config.name, cls, params)
+    if of is not None:
+        params["of"] = build(of, widths, classes, value)
     if value != "accuracy" and "attribution" in inspect.signature(cls).parameters:
         inner = {"value": value, **inner}
     try:
@@ -202,6 +207,19 @@ def _located(name: str) -> tuple[Any, Mapping[str, Any]]:
     if name in methods():
         return methods()[name].cls, methods()[name].params
     raise ValueError(f"Unknown method {name!r}: {nearest(name, methods())}, or name your own package.module:Class.")
+
+
+def _taken_of(config: MethodConfig, params: dict[str, Any]) -> MethodConfig | None:
+    """The method `of` another, of its arguments, which are taken out."""
+    given = {key.removeprefix("of."): params.pop(key) for key in list(params) if key.startswith("of.")}
+    if (name := params.pop("of", None)) is not None:
+        return config.model_copy(update={"name": str(name), "params": given, "tuned": {}})
+    if given:
+        raise ValueError(
+            f"Method {config.name!r} has arguments for a method of= ({', '.join(f'of.{key}' for key in given)}), but "
+            "names none; write for example msam:of=mbsd:of.weight=3."
+        )
+    return None
 
 
 def _attribution(name: str, params: dict[str, Any]) -> Shapley:

@@ -33,6 +33,7 @@ from msam import (
     SAM,
     UMT,
     Auxiliary,
+    FeatureDropout,
     FusionModel,
     GBlending,
     Joint,
@@ -535,3 +536,88 @@ def test_auxiliary_losses_of_the_fusion_are_those_of_its_coalitions_of_one() -> 
         loss = loss + 0.5 * F.cross_entropy(net.fusion({**others, name: feature}), target)
     loss.backward()
     assert close(found, gradients(net), 1e-15)
+
+
+# ---- schedules -------------------------------------------------------------------------------------------------------
+
+SCHEDULED: dict[str, Callable[..., Any]] = {
+    "sam": SAM,
+    "asam": ASAM,
+    "gnp": lambda rho, **when: GNP(0.4, rho, **when),
+    "msam": lambda rho, **when: MSAM(rho, of=MBSD(WIDTHS, CLASSES), **when),
+    "msam-modalities": lambda rho, **when: MSAM(rho, scope="modalities", **when),
+}
+
+
+def at(method: Any, done: float, rate: float) -> dict[str, Tensor]:
+    net = model(2)
+    backward = method.on(net, F.cross_entropy)
+    backward.progress(done, rate)
+    torch.manual_seed(3)
+    backward(*batch(2))
+    return gradients(net)
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_the_tail_climbs_and_what_comes_before_does_not(name: str) -> None:
+    make = SCHEDULED[name]
+    assert same(at(make(0.2, start=0.75), 0.74, 1.0), at(make(0.0), 0.0, 1.0))
+    assert same(at(make(0.2, start=0.75), 0.75, 1.0), at(make(0.2), 0.0, 1.0))
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_the_radius_follows_the_learning_rate_if_it_is_to(name: str) -> None:
+    make = SCHEDULED[name]
+    assert same(at(make(0.4, rho_schedule="lr"), 0.5, 0.5), at(make(0.2), 0.5, 1.0))
+    assert same(at(make(0.4), 0.5, 0.5), at(make(0.4), 0.5, 1.0))
+
+
+def test_a_schedule_that_nobody_tells_of_is_refused_without_a_trace() -> None:
+    net = model(2)
+    for method in (SAM(0.1, start=0.5), MSAM(0.1, rho_schedule="lr")):
+        backward = method.on(net, F.cross_entropy)
+        with pytest.raises(ValueError, match=r"call backward.progress\(done, rate\)"):
+            backward(*batch(2))
+        assert not gradients(net)
+        with pytest.raises(ValueError, match="done must be a number of at least 0 and at most 1"):
+            backward.progress(1.5)
+
+
+# ---- feature dropout -------------------------------------------------------------------------------------------------
+
+
+def test_feature_dropout_is_the_loss_of_dropped_features() -> None:
+    """The masks are those of a stream made from seed and number of the batch; the base sees the same features."""
+    (inputs, target), rate = batch(2), 0.4
+    for of in (None, Auxiliary(WIDTHS, CLASSES).double()):
+        method = FeatureDropout(rate, where="image", of=of, seed=2)
+        for step in range(2):
+            net, copied = model(2, noisy=False), copy.deepcopy(method)
+            copied._batches = step
+            copied.on(net, F.cross_entropy)(inputs, target)
+            found = gradients(net)
+            net.zero_grad()
+            stream = torch.Generator().manual_seed(2 * 1_000_003 + step)
+            features = {name: encoder(inputs[name]) for name, encoder in net.encoders.items()}
+            kept = torch.rand(features["image"].shape, generator=stream) >= rate
+            features["image"] = features["image"] * kept / (1 - rate)
+            loss = F.cross_entropy(net.fusion(features), target)
+            if of is not None:
+                loss = loss + sum(F.cross_entropy(of.heads[name](h), target) for name, h in features.items())
+            loss.backward()
+            assert close(found, gradients(net), 1e-14)
+
+
+def test_feature_dropout_starts_when_gaps_are_known_and_hits_the_largest() -> None:
+    net, method = model(2), FeatureDropout(0.4)
+    backward = method.on(net, F.cross_entropy)
+    assert backward(*batch(2)).notes["dropped"] == "none"
+    backward.next_epoch([batch(2, 20, 1)], [batch(2, 20, 2)])
+    assert method.gaps is not None
+    largest = method.gaps.contributions(backward.objective).dominant
+    assert backward(*batch(2)).notes["dropped"] == largest
+    assert equal(unnamed(walked(FeatureDropout(0.0), model(2))), unnamed(walked(Joint(), model(2))))
+    with pytest.raises(ValueError, match="which is none"):
+        FeatureDropout(of=AGM())
+    with pytest.raises(ValueError, match="where must be one of"):
+        FeatureDropout(where="sound").on(net, F.cross_entropy)

@@ -606,7 +606,8 @@ def defines_method(module: Module, node: ast.AST) -> bool:
     if not own or not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
         return False
     local = {inner.name for inner in module.nodes if isinstance(inner, ast.ClassDef) and inner is not node}
-    return any(_last(base) == "Method" or _last(base) in local for base in node.bases)
+    kinds = {"Method", "LossMethod", "AscentMethod"}
+    return any(_last(base) in kinds or _last(base) in local for base in node.bases)
 
 
 # ---- the project's papers agree with its code ------------------------------------------------------------------------

@@ -95,6 +95,14 @@ class Method(nn.Module, ABC):
             valid: a held-out set that is not the test set, likewise.
         """
 
+    def progress(self, done: float, rate: float) -> None:
+        """Told by the training loop how far training is; does nothing unless a method says otherwise.
+
+        Args:
+            done: share of the training that is over, in [0, 1].
+            rate: the learning rate in units of the first one.
+        """
+
     def on(
         self,
         model: nn.Module,
@@ -168,6 +176,18 @@ class Backward:
         """Logits at test time, `[batch, classes]`, in evaluation mode; not counted."""
         with self.objective.runtime.uncounted():
             return self.method.predict(self.objective, self.objective.passes.prepared(inputs))
+
+    def progress(self, done: float, rate: float = 1.0) -> None:
+        """Tells the method how far training is, for schedules that begin at a share of it or follow the learning rate.
+
+        Args:
+            done: share of the training that is over, in [0, 1].
+            rate: the learning rate in units of the first one, at least 0.
+
+        Raises:
+            ValueError: if one is out of its range.
+        """
+        self.method.progress(in_range("done", done, 0, 1), in_range("rate", rate, 0))
 
     def next_epoch(self, train: Batches | None = None, valid: Batches | None = None) -> None:
         """Tells the method that an epoch has ended; the sets may be left out unless its `learns_from` names them.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from msam.attribution import Shapley
 from msam.balls import Balls, Radius, classifiers, modality_blocks, radii
-from msam.composition import AscentMethod
+from msam.composition import AscentMethod, RhoSchedule
 from msam.gaps import Gaps
 from msam.loss_part import first_pass_of_part
 from msam.losses import LossMethod, LossPart
@@ -87,6 +87,8 @@ class MSAM(Remembering, AscentMethod):
         move_fusion: in `scope="modalities"`, give what belongs to no modality a ball of radius rho, too.
         of: the method whose gradient is taken, such as `MBSD(...)`; the plain one if None.
         of_part: the part of its loss that is perturbed: `all`, `fused` or `own`.
+        start: share of the training before which it does not climb; see `Backward.progress`.
+        rho_schedule: `constant`, or `lr`: the radius follows the learning rate, see `Backward.progress`.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -124,8 +126,10 @@ class MSAM(Remembering, AscentMethod):
         move_fusion: bool = False,
         of: Method | None = None,
         of_part: LossPart = "all",
+        start: float = 0.0,
+        rho_schedule: RhoSchedule = "constant",
     ) -> None:
-        super().__init__(of)
+        super().__init__(of, start, rho_schedule)
         self.rho, self.scope = in_range("rho", rho, 0), one_of("scope", scope, get_args(Scope))
         self.dominant, self.adaptive = dominant, adaptive
         self.weight: Literal["share"] | float = "share" if weight == "share" else in_range("weight", weight, 0, 1)
@@ -171,6 +175,7 @@ class MSAM(Remembering, AscentMethod):
         """Adds the gradient of Algorithm 1, in its scope."""
         self._batches += 1
         waiting = self.dominant == "overfit" and self.gaps is not None and not self.gaps.known
+        waiting = waiting or (self.scheduled and self.waits())
         if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every or waiting:
             return self.plain_gradient(objective, inputs, target)
         arguments = (objective, inputs, target, self.sync_perturbation)
@@ -213,12 +218,16 @@ class MSAM(Remembering, AscentMethod):
         elif self.radius != "equal":
             contributions = self.attribution(objective, step.inputs, step.target, step.first.features)
             record["contributions"] = contributions
-        lengths = radii(self.radius, self.rho, contributions, len(objective.encoders))
+        lengths = self._lengths(contributions, len(objective.encoders))
         record |= {f"radius/{name}": length for name, length in zip(objective.encoders, lengths, strict=True)}
         balls = Balls(self._blocks(objective), [*lengths, self.rho])
         weight = 1.0 if self.weight == "share" else self.weight
         second = step.second_pass(partial(balls.perturbation, self._ascend), weight, balls.weights)
         return step.first.outcome(**record, sharpness=step.rise(second))
+
+    def _lengths(self, contributions: Contributions | None, count: int) -> list[float | Tensor]:
+        """The radius of each modality."""
+        return radii(self.radius, self.rho, contributions, count)
 
     def _blocks(self, objective: Objective) -> list[list[Tensor]]:
         """What belongs to each modality, and to none if that moves."""
@@ -240,7 +249,7 @@ class MSAM(Remembering, AscentMethod):
     def _ascend(
         self, weights: list[Tensor], gradients: list[Tensor], radius: float | Tensor | None = None
     ) -> Perturbation:
-        rho = self.rho if radius is None else radius
+        rho = self._rate * (self.rho if radius is None else radius)
         return asam_perturbation(weights, gradients, rho, 0.01) if self.adaptive else sam_perturbation(gradients, rho)
 
     def _controlled(self, contributions: Contributions) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msam.composition import AscentMethod
+from msam.composition import AscentMethod, RhoSchedule
 from msam.methods.base import Method, in_range
 from msam.objective import Objective
 from msam.perturbation import Perturbation, asam_perturbation, first_pass, sam_perturbation
@@ -26,6 +26,8 @@ class SAM(AscentMethod):
         rho: radius of the ball, at least 0.
         sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
         of: the method whose gradient is taken, such as `MBSD(...)`; the plain one if None.
+        start: share of the training before which it does not climb; see `Backward.progress`.
+        rho_schedule: `constant`, or `lr`: the radius follows the learning rate, see `Backward.progress`.
     """
 
     name, family = "sam", "sharpness"
@@ -34,13 +36,20 @@ class SAM(AscentMethod):
     search = {"rho": [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]}
     remedies = {"sam": "flatness"}
 
-    def __init__(self, rho: float = 0.05, sync_perturbation: bool = False, of: Method | None = None) -> None:
-        super().__init__(of)
+    def __init__(
+        self,
+        rho: float = 0.05,
+        sync_perturbation: bool = False,
+        of: Method | None = None,
+        start: float = 0.0,
+        rho_schedule: RhoSchedule = "constant",
+    ) -> None:
+        super().__init__(of, start, rho_schedule)
         self.rho, self.sync_perturbation = in_range("rho", rho, 0), sync_perturbation
 
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the gradient at theta + epsilon."""
-        if self.rho == 0:
+        if self.rho == 0 or (self.scheduled and self.waits()):
             return self.plain_gradient(objective, inputs, target)
         with first_pass(objective, inputs, target, self.sync_perturbation, observed=False, of=self.of) as step:
             second = step.second_pass(self.ascend, weight=1.0)
@@ -48,7 +57,7 @@ class SAM(AscentMethod):
 
     def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
         """The perturbation of the weights that have a gradient."""
-        return sam_perturbation(gradients, self.rho)
+        return sam_perturbation(gradients, self.rho * self._rate)
 
 
 class ASAM(SAM):
@@ -66,6 +75,8 @@ class ASAM(SAM):
         eta: added to every |w|, at least 0; 0.01 in the paper.
         sync_perturbation: climb by the gradient of all ranks' samples; one more reduction of gradients a batch.
         of: the method whose gradient is taken, such as `MBSD(...)`; the plain one if None.
+        start: share of the training before which it does not climb; see `Backward.progress`.
+        rho_schedule: `constant`, or `lr`: the radius follows the learning rate, see `Backward.progress`.
     """
 
     name, family = "asam", "sharpness"
@@ -75,11 +86,17 @@ class ASAM(SAM):
     remedies = {"asam": "flatness"}
 
     def __init__(
-        self, rho: float = 0.5, eta: float = 0.01, sync_perturbation: bool = False, of: Method | None = None
+        self,
+        rho: float = 0.5,
+        eta: float = 0.01,
+        sync_perturbation: bool = False,
+        of: Method | None = None,
+        start: float = 0.0,
+        rho_schedule: RhoSchedule = "constant",
     ) -> None:
-        super().__init__(rho, sync_perturbation, of)
+        super().__init__(rho, sync_perturbation, of, start, rho_schedule)
         self.eta = in_range("eta", eta, 0)
 
     def ascend(self, weights: list[Tensor], gradients: list[Tensor]) -> Perturbation:
         """The perturbation of the weights that have a gradient."""
-        return asam_perturbation(weights, gradients, self.rho, self.eta)
+        return asam_perturbation(weights, gradients, self.rho * self._rate, self.eta)

@@ -26,6 +26,7 @@ QUESTIONS = {
     "scaling": "How do Shapley values scale with the number of modalities, and what do shortcuts cost?",
     "convergence": "Does the mean squared gradient norm fall like log T / sqrt T?",
     "transfer": "Does a method that helps on one data set help on others?",
+    "recipe": "Does sharpness by modality pay on top of the losses that balance modalities?",
     "flatness": "Are non-dominant modalities left in sharper minima?",
     "overhead": "What do Shapley values cost, in seconds and memory, of a step and of an epoch?",
     "diagnosis": "Is one modality dominating, and is another one under-used?",

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from msam_bench.config.run import OptimizerConfig, RunConfig, parse_method, validated
+from msam_bench.config.run import MethodConfig, OptimizerConfig, RunConfig, parse_method, validated
 from msam_bench.config.tuned import checked
 from msam_bench.data import source
 
@@ -25,7 +25,8 @@ def resolve(
     Args:
         data: name of a data set.
         fusion: late or early.
-        method: as `parse_method` reads it; arguments that are not given come from the tuned settings.
+        method: as `parse_method` reads it; arguments that are not given come from the tuned settings, those of a method
+            `of` from its own; a method with arguments may have been tuned as it is written.
         file: a TOML file with the fields of `RunConfig`.
         tuned: a TOML file with the sections of the defaults, which comes over those that are shipped.
         **settings: fields of `RunConfig`; those of the optimizer by their own names; None means not given.
@@ -35,10 +36,11 @@ def resolve(
     """
     given = parse_method(method)
     known = _known(data, fusion, tuned)
-    section = known.get(fusion, {}).get(given.name, {})
+    sections = known.get(fusion, {})
+    section = sections.get(method) or sections.get(given.name, {})
     optimizer = {"optimizer": section.get("optimizer", {})}
     values = _merged(known.get("run", {}), optimizer, read_toml(file) if file else {}, _nested(settings))
-    chosen = _arguments(section)
+    chosen = _arguments(section) | _arguments_of(given, sections)
     named = {"name": given.name, "params": {**chosen, **given.params}, "tuned": chosen if tuned else {}}
     values |= {"data": data, "fusion": fusion, "method": named}
     return _with_weight_hashes(validated(values))
@@ -46,7 +48,9 @@ def resolve(
 
 def label_of(config: RunConfig) -> str:
     """The method of a run as one writes it, without the arguments that are tuned for its data set."""
-    return config.method.text(tuned(config.data, config.fusion, config.method.name))
+    sections = _known(config.data, config.fusion, None).get(config.fusion, {})
+    known = tuned(config.data, config.fusion, config.method.name) | _arguments_of(config.method, sections)
+    return config.method.text(known)
 
 
 def defaults(data: str) -> dict[str, Any]:
@@ -118,6 +122,12 @@ def _known(data: str, fusion: str, file: Path | None) -> dict[str, Any]:
 def _arguments(section: dict[str, Any]) -> dict[str, Any]:
     """The arguments that were chosen for a method, without its optimizer's part."""
     return {key: value for key, value in section.items() if key != "optimizer"}
+
+
+def _arguments_of(method: MethodConfig, sections: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were chosen for the method `of` another, if it has one."""
+    section = sections.get(str(method.params.get("of", "")), {})
+    return {f"of.{key}": value for key, value in _arguments(section).items()}
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

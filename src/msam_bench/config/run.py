@@ -135,7 +135,9 @@ class RunConfig(Frozen):
 def parse_method(text: str) -> MethodConfig:
     """A method as one writes it: `name`, `name:key=value:key=value` or `package.module:Class:key=value`.
 
-    A class of a module outside any package is `module:Class`; its name starts with a capital letter.
+    A class of a module outside any package is `module:Class`; its name starts with a capital letter. A method whose
+    gradient another one takes is the argument `of`, and its own arguments begin with `of.`:
+    `msam:rho=0.3:of=mbsd:of.weight=3`.
 
     Raises:
         ValueError: if a part is not `key=value`.
@@ -143,8 +145,12 @@ def parse_method(text: str) -> MethodConfig:
     name, *parts = text.strip().split(":")
     if parts and "=" not in parts[0] and ("." in name or parts[0][:1].isupper()):
         name = f"{name}:{parts.pop(0)}"
-    params = {}
+    params: dict[str, Scalar] = {}
+    key = ""
     for part in parts:
+        if key.rpartition(".")[2] == "of" and part[:1].isupper() and "=" not in part:
+            params[key] = f"{params[key]}:{part}"
+            continue
         key, equals, value = part.partition("=")
         if not (equals and key and value):
             raise ValueError(f"A method is written name:key=value, such as sam:rho=0.1; found {part!r} in {text!r}.")

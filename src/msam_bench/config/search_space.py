@@ -3,6 +3,7 @@
 listed("sam")                  # [{"rho": 0.02}, {"rho": 0.05}, ..., {"rho": 2.0}], one a trial
 opening("sam")                 # the same, coarse ones first
 ranges("sam")                  # {"rho": (0.02, 2.0)}
+listed("sam:of=mbsd")          # [{"rho": 0.02, "of.weight": 0.1}, ...], without what is given
 
 The i-th trial takes the i-th value of each list of `Method.search`; what is not listed keeps its default. Values are
 those of the paper or the authors' code where they give any, widened to seven; a method without a setting of its own is
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msam_bench.config.run import parse_method
 from msam_bench.registry import methods
 
 Number = int | float
@@ -51,9 +53,21 @@ def ranges(method: str) -> dict[str, tuple[Number, Number]]:
 
 
 def _lists(method: str) -> Mapping[str, tuple[Number, ...]]:
-    lists = methods()[method].search if method in methods() else {}
+    lists = _searched(method)
     if not lists:
         raise ValueError(
             f"There is nothing to search for {method!r}; name methods without arguments, of {', '.join(space())}."
         )
     return lists
+
+
+def _searched(text: str) -> dict[str, tuple[Number, ...]]:
+    """Setting -> values, of a method as one writes it and of the one that it takes its gradient of."""
+    config = parse_method(text)
+    if config.name not in methods():
+        return {}
+    lists = dict(methods()[config.name].search)
+    base = methods().get(str(config.params.get("of", "")))
+    if base is not None:
+        lists |= {f"of.{key}": values for key, values in base.search.items() if key != "lr"}
+    return {key: values for key, values in lists.items() if key not in config.params}

@@ -82,6 +82,7 @@ def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assemb
         sets={name: OrderedBatches(dataset.splits[name], config.batch_size) for name in ("train", "valid")},
         scheduler=budget.scheduler(config.optimizer.schedule, optimizer, config.optimizer.step_epochs),
         stop=lambda: budget.spent,
+        progress=budget.done,
         passes=passes,
         processes=processes,
     )

@@ -16,7 +16,7 @@ from msam_bench.studies.base import Bench, Request, Study
 __all__ = ["Bench", "Request", "Study", "studies", "study"]
 
 NAMES = (
-    "fusion", "dominance", "rho", "normalization", "scaling", "convergence", "transfer",
+    "fusion", "dominance", "rho", "normalization", "scaling", "convergence", "transfer", "recipe",
     "flatness", "overhead", "diagnosis",
 )  # fmt: skip
 

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam import MSAM, Shapley
+from msam import MSAM, Method, Shapley
+from msam.balls import Radius
+from msam.losses import LossPart
 from msam.perturbation import TwoPass
 from msam.types import Contributions
 
@@ -80,6 +82,32 @@ class GradientShare(MSAM):
         gradients = {name: step.gradients(step.objective.parameters(name)) for name in contributions.modalities}
         share = shares(gradient_norms(gradients))[contributions.index]
         return share, share
+
+
+class ShuffledRadii(MSAM):
+    """M-SAM with a ball a modality whose radii belong to other modalities: the same radii, dealt anew on every batch.
+
+    A difference between `MSAM(scope="modalities", radius=...)` and this control is a difference that the radii make by
+    going to the modality that they were measured on.
+
+    Args:
+        rho: mean radius.
+        radius: what the radii are proportional to before they are dealt.
+        of: the method whose gradient is taken.
+        of_part: the part of its loss that is perturbed.
+    """
+
+    name, controls = "msam-shuffled-radii", frozenset({"msam-shuffled-radii"})
+
+    def __init__(
+        self, rho: float = 0.05, radius: Radius = "gap", of: Method | None = None, of_part: LossPart = "all"
+    ) -> None:
+        super().__init__(rho, scope="modalities", radius=radius, of=of, of_part=of_part)
+
+    def _lengths(self, contributions: Contributions | None, count: int) -> list[float | Tensor]:
+        lengths = super()._lengths(contributions, count)
+        random.Random(self._batches).shuffle(lengths)
+        return lengths
 
 
 def gradient_norms(gradients: dict[str, list[Tensor]]) -> Tensor:

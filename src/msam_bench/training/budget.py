@@ -53,6 +53,10 @@ class Budget:
         """The share of the gradients that is spent, at most 1."""
         return min(1.0, self.passes.gradients / self.gradients)
 
+    def done(self, epoch: int) -> float:
+        """The share of the training that is over after so many epochs, in [0, 1]."""
+        return min(1.0, epoch / self.epochs) if self.kind == "epochs" else self.progress()
+
     def epochs_done(self, epoch: int) -> int:
         """The progress after so many epochs, in epochs of the budget."""
         return epoch if self.kind == "epochs" else int(self.progress() * self.epochs)

@@ -63,6 +63,7 @@ class Loop:
         scheduler: stepped after each epoch.
         update: how gradients become a step of the optimizer.
         stop: asked after each batch whether the epoch ends there.
+        progress: epochs done -> the share of the training that is over, for methods with a schedule.
         passes: counts the passes of the method.
         processes: that train together.
         name: of the training, for messages.
@@ -79,13 +80,14 @@ class Loop:
         scheduler: LRScheduler | None = None,
         update: Update | None = None,
         stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[int], float] | None = None,
         passes: PassCount | None = None,
         processes: ProcessGroup | None = None,
         name: str = "",
     ) -> None:
         self.model, self.backward, self.optimizer, self.batches = model, backward, optimizer, batches
         self.sets, self.scheduler, self.stop = dict(sets or {}), scheduler, stop
-        self.update = update or Update()
+        self.update, self.progress = update or Update(), progress
         self.passes = passes or PassCount(backward.objective)
         self.processes = processes or ProcessGroup()
         self.name, self.epoch, self.seconds = name, 0, 0.0
@@ -112,6 +114,9 @@ class Loop:
         """
         started = time.monotonic()
         self.model.train()
+        if self.progress is not None:
+            group = self.optimizer.param_groups[0]
+            self.backward.progress(self.progress(self.epoch), group["lr"] / group.get("initial_lr", group["lr"]))
         epoch = Epoch(self.dominance)
         for _ in self._steps(epoch):
             if self.stop():

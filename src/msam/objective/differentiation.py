@@ -9,7 +9,7 @@ Hooks on weights are left to whoever adds a gradient to `.grad`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ def differentiate(
     along: Sequence[Tensor] | None = None,
     create_graph: bool = False,
     ranks: bool = False,
+    hidden: Collection[Tensor] = (),
 ) -> Sequence[Tensor | None]:
     """`d (sum of outputs) / d weights`, None for a weight that is not reached; the graph is kept.
 
@@ -50,6 +51,7 @@ def differentiate(
         along: the gradient of something by each output.
         create_graph: keep what differentiating the result needs.
         ranks: a data-parallel wrapper listens to what is accumulated.
+        hidden: weights that a function of Python may hide, if they are not reached.
 
     Raises:
         ValueError: if a reentrant checkpoint makes it impossible.
@@ -61,7 +63,7 @@ def differentiate(
             raise ValueError(_REFUSED.format("in data-parallel training" if ranks else "twice"))
         if nested != REENTRANT:
             slopes = _slopes(outputs, weights, along, create_graph)
-            lost = any(slope is None and weight in leaves for weight, slope in zip(weights, slopes, strict=True))
+            lost = any(slope is None and weight in hidden for weight, slope in zip(weights, slopes, strict=True))
             if not (lost and nested) or create_graph or ranks:
                 return slopes
         between = iter(_slopes(outputs, [weight for weight in weights if weight not in leaves], along, False))
@@ -88,22 +90,27 @@ def _slopes(
 def nested_backward(outputs: Iterable[Tensor]) -> str | None:
     """Name of a node that may back-propagate on its own: a reentrant checkpoint, else any function of Python."""
     nodes: set[Any] = set(_nodes(outputs))
-    inner = {nested_backward([node.output]) for node in nodes if node.name() == _ISOLATED}
-    written = (node.name() for node in nodes if issubclass(type(node), BackwardCFunction))
-    names = {name for name in written if name != _ISOLATED}
+    inner = {nested_backward([node.output]) for node in nodes if _name(node) == _ISOLATED}
+    names = {_name(node) for node in nodes if isinstance(node, BackwardCFunction)} - {_ISOLATED}
     names |= {name for name in inner if name is not None}
     return REENTRANT if REENTRANT in names else min(names, default=None)
 
 
 def node_names(outputs: Iterable[Tensor]) -> set[str]:
     """Names of the operations behind some tensors."""
-    return {node.name() for node in _nodes(outputs)}
+    return {_name(node) for node in _nodes(outputs)}
 
 
 def _leaves(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
     """The tensors that the graph accumulates gradients into."""
-    accumulators: list[Any] = [node for node in _nodes(outputs) if node.name() == "torch::autograd::AccumulateGrad"]
-    return (node.variable for node in accumulators)
+    nodes: set[Any] = set(_nodes(outputs))
+    return (node.variable for node in nodes if _name(node) == "torch::autograd::AccumulateGrad")
+
+
+def _name(node: Any) -> str:
+    """A function of Python may keep a `name` of its own where others answer to it."""
+    name: str = type(node).__name__ if isinstance(node, BackwardCFunction) else node.name()
+    return name
 
 
 def _nodes(outputs: Iterable[Tensor]) -> set[torch.autograd.graph.Node]:

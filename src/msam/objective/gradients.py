@@ -51,8 +51,10 @@ class LossGradients:
             return {}
         ranks = self.passes.distributed.active
         with keeping_buffers(self.view.is_compiled), self.passes.backward_like_the_pass(weights):
-            trained = self.view.parameters()
-            slopes = differentiate([loss * scale], weights, trained, create_graph=create_graph, ranks=ranks)
+            trained, hidden = self.view.parameters(), self.view.encoder_parameters()
+            slopes = differentiate(
+                [loss * scale], weights, trained, create_graph=create_graph, ranks=ranks, hidden=hidden
+            )
         given = [(weight, g) for weight, g in zip(weights, slopes, strict=True) if g is not None]
         self._sparse |= {weight: g.sparse_dim() for weight, g in given if g.is_sparse}
         reached = {weight: dense(g) / scale if isinstance(scale, Tensor) else dense(g) for weight, g in given}

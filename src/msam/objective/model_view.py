@@ -128,9 +128,13 @@ class ModelView:
             return trainable(self.bare, self.criterion)
         return trainable(self.encoders[modality], *([self.bare.heads[modality]] if head else []))
 
+    def encoder_parameters(self) -> set[Tensor]:
+        """Parameters of all encoders; all trainable ones of a model that shows none."""
+        return set(parameters(*self.encoders.values())) if self.encoders else set(self.parameters())
+
     def fusion_parameters(self) -> list[Tensor]:
         """Trainable parameters that belong to no encoder."""
-        owned = set(parameters(*self.encoders.values()))
+        owned = self.encoder_parameters()
         return [weight for weight in self.parameters() if weight not in owned]
 
     @property

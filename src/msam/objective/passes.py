@@ -65,7 +65,7 @@ class Pass:
         if not self.features:
             raise ValueError(
                 "The outputs of the encoders are needed, which the model's forward pass did not show; call each "
-                "encoder once, as a module, and checkpoint it with use_reentrant=False if at all."
+                "encoder once, as a module, without full backward hooks, and in no reentrant checkpoint."
             )
 
     def detached(self) -> Pass:

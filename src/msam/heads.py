@@ -71,7 +71,8 @@ class Heads(nn.ModuleDict):
         if name not in features:
             raise ValueError(
                 f"A unimodal head needs the output of the encoder {name!r}, which the model's forward pass did not "
-                "show; call each encoder once, as a module, with no full backward hook, in no reentrant checkpoint; a compiled model needs `fuse`."
+                "show; call each encoder once, as a module, without full backward hooks, in no reentrant checkpoint; "
+                "a compiled model needs `fuse`."
             )
         weight, feature = self.weight(name), features[name].flatten(1)
         if feature.shape[1] != weight.shape[1]:

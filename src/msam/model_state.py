@@ -352,7 +352,8 @@ class Capture:
 
     Attributes:
         outputs: module name -> what it returned; left out if it was called more than once, or without a graph that the
-            pass around it has (within a reentrant checkpoint).
+            pass around it has (within a reentrant checkpoint), or has full backward hooks, which stand between its
+            output and what the pass goes on with.
         states: module name -> random state when it was called.
         end: random state when the last of them had returned.
     """
@@ -383,7 +384,8 @@ class Capture:
     def _after(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
         self._calls[name] += 1
         self.outputs[name] = output
-        if self._calls[name] > 1 or torch.is_grad_enabled() is not self._with_graph:
+        hidden = torch.is_grad_enabled() is not self._with_graph or module._backward_hooks or module._backward_pre_hooks
+        if self._calls[name] > 1 or hidden:
             del self.outputs[name]
         self.end = random_state(self.devices)
 

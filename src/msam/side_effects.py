@@ -6,8 +6,8 @@
     undo()
 
 A queue, a counter or a momentum encoder moves once a batch, by the first pass. Looked at are the attributes of all
-modules that belong to no library, of objects and modules that a criterion holds, and what a function refers to: its
-closure, its defaults, and the globals that it names.
+modules that belong to no library, of objects and modules that a criterion holds, and what functions refer to (the
+criterion, forward hooks, methods of a module): their closures, their defaults, and the globals that they name.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _KEPT_BY_TORCH = frozenset(vars(nn.Module()))
 _LIBRARIES = ("torch", "msam", "lightning", "pytorch_lightning", "accelerate", "transformers", "numpy", "builtins")
 _DEPTH = 4
 """How far objects within objects are followed."""
+_LONG = 10_000
+"""Elements of a container that is taken for data, which no pass writes."""
 _LIMIT = 2**28
 """Bytes of frozen weights that are compared by value; of more, torch's counter of writes is read."""
 
@@ -124,6 +126,8 @@ class SideEffects:
             copied = value if value.requires_grad else value.detach().clone()
         elif isinstance(value, _GENERATORS):
             copied = _again(value, self._draws.get(id(value)))
+        elif isinstance(value, (list, set, tuple, dict, deque)) and len(value) > _LONG:
+            pass
         elif type(value) in (list, set, tuple):
             copied = type(value)(self._copy(each, memo) for each in value)
         elif isinstance(value, deque):
@@ -176,6 +180,30 @@ class _Cells(MutableMapping[str, Any]):
         return len(self._cells)
 
 
+class _Defaults(MutableMapping[str, Any]):
+    """The default arguments of a function, by position."""
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self._function = function
+
+    def __getitem__(self, name: str) -> Any:
+        return (self._function.__defaults__ or ())[int(name)]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        values = list(self._function.__defaults__ or ())
+        values[int(name)] = value
+        self._function.__defaults__ = tuple(values)
+
+    def __delitem__(self, name: str) -> None:
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._function.__defaults__ or ())
+
+
 def _is_filled(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not None
@@ -220,23 +248,25 @@ def _of_module(model: nn.Module, reached: set[int], depth: int, *, buffers: bool
         if not _of_library(module):
             yield Namespace(vars(module), _KEPT_BY_TORCH)
     for module in modules(model):
+        held = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
         if not _of_library(module):
-            for name in vars(module).keys() - _KEPT_BY_TORCH:
-                yield from _reach(vars(module)[name], reached, depth + 1)
+            held += [vars(module)[name] for name in vars(module).keys() - _KEPT_BY_TORCH]
+            held += [each for each in vars(type(module)).values() if isinstance(each, types.FunctionType)]
+        for value in held:
+            yield from _reach(value, reached, depth + 1)
 
 
 def _of_function(function: types.FunctionType, reached: set[int], depth: int) -> Iterator[Namespace]:
     if function.__module__ is None or function.__module__.partition(".")[0] in _LIBRARIES:
         return
-    cells, names = _Cells(function), _names(function.__code__) & function.__globals__.keys()
+    names = _names(function.__code__) & function.__globals__.keys()
     named = {name for name in names if not isinstance(function.__globals__[name], (type, types.ModuleType))}
-    for namespace in (Namespace(cells), Namespace(function.__globals__, only=frozenset(named))):
+    around = (_Cells(function), _Defaults(function), function.__kwdefaults__ or {})
+    for namespace in (*map(Namespace, around), Namespace(function.__globals__, only=frozenset(named))):
         if namespace.values():
             yield namespace
             for value in namespace.values().values():
                 yield from _reach(value, reached, depth + 1)
-    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        yield from _reach(value, reached, depth + 1)
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -19,8 +19,12 @@ import msam
 from msam import FusionModel, LateFusion, Method
 from msam.sharpness.landscape import Landscape
 
-pytestmark = pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")  # torch, in no_grad
+pytestmark = [  # of torch, about passes without gradients and about hooks on the first layer
+    pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Full backward hook is firing when gradients:UserWarning"),
+]
 
+HIDDEN = ("output of the encoder", "outputs of the encoders", "called once")
 WIDTHS = {"a": 4, "b": 4}
 METHODS: dict[str, Callable[[], Method]] = {
     "joint": msam.Joint,
@@ -155,7 +159,7 @@ def test_a_checkpoint_around_an_encoder_loses_no_gradient(name: str, reentrant: 
         made = step(model(lambda body: body, kind=around), name)
     except ValueError as error:
         assert reentrant
-        assert any(words in str(error) for words in ("output of the encoder", "outputs of the encoders", "called once"))  # noqa: PT017
+        assert any(words in str(error) for words in HIDDEN)  # noqa: PT017
         return
     assert close(made, step(model(lambda body: body), name))
 
@@ -231,3 +235,43 @@ def test_hooks_are_there_afterwards_also_if_the_criterion_raises(name: str) -> N
     handle.remove()
     F.cross_entropy(net(data()[0]), data()[1]).backward()  # type: ignore[no-untyped-call]
     assert calls == ["before", "after", "after"]
+
+
+@pytest.mark.parametrize("name", ["sam", "msam", "msam-encoder", "msam-shapley", "ogm", "mmpareto"])
+def test_hooks_act_on_each_micro_batch_of_an_accumulated_gradient(name: str) -> None:
+    def gradients(batches: int) -> dict[str, Tensor]:
+        net = model(lambda body: body)
+        net.encoders["a"][0].weight.register_hook(lambda slope: slope.clamp(-1e-3, 1e-3))
+        backward = METHODS[name]().on(net, F.cross_entropy)
+        for _ in range(batches):
+            backward(*data())
+        return {key: weight.grad for key, weight in net.named_parameters()}
+
+    once, twice = gradients(1), gradients(2)
+    assert all(torch.allclose(2 * once[key], twice[key], rtol=1e-12) for key in once)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_hook_on_a_module_that_scales_what_comes_back_scales_it(name: str) -> None:
+    """As a layer that scales the gradient does, in every pass."""
+
+    class Scaled(nn.Module):
+        def __init__(self, body: nn.Module) -> None:
+            super().__init__()
+            self.body = body
+
+        def forward(self, tensor: Tensor) -> Tensor:
+            made: Tensor = self.body(tensor)
+            return 0.1 * made + (0.9 * made).detach()
+
+    def by_hook(body: nn.Module) -> nn.Module:
+        body.register_full_backward_pre_hook(lambda module, slopes: tuple(0.1 * slope for slope in slopes))
+        return body
+
+    expected = step(model(Scaled), name, 1)
+    try:
+        made = step(model(by_hook), name, 1)
+    except ValueError as error:  # classifiers on an encoder's output would go past the hook
+        assert any(words in str(error) for words in HIDDEN)  # noqa: PT017
+        return
+    assert all(torch.allclose(made[key], expected[key], rtol=1e-6, atol=1e-9) for key in made)

@@ -245,10 +245,49 @@ class Draws(nn.Module):
         return self.draw.get_state().tolist(), self.chance.getstate()
 
 
+seen_globally: list[float] = []
+
+
+class Globally(nn.Module):
+    """Writes to a list of its file, from a method that its forward pass calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 4)
+        seen_globally.clear()
+
+    def note(self, feature: Tensor) -> None:
+        seen_globally.append(float(feature.detach().mean()))
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        feature: Tensor = self.linear(tensor)
+        if self.training:
+            self.note(feature)
+        return feature
+
+    def state(self) -> Any:
+        return list(seen_globally)
+
+
+def by_hook() -> nn.Module:
+    """A layer of torch's, with a hook that follows it."""
+    layer, means = nn.Linear(5, 4), torch.zeros(4)
+
+    def follow(module: nn.Module, arguments: Any, output: Tensor) -> None:
+        if module.training:
+            means.mul_(0.9).add_(output.detach().mean(0), alpha=0.1)
+
+    layer.register_forward_hook(follow)
+    layer.state = means.tolist  # type: ignore[assignment]
+    return layer
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "queue": Queue,
     **{how: lambda how=how: Momentum(how) for how in ("in place", "data", "replaced")},
     "draws": Draws,
+    "globally": Globally,
+    "hook": by_hook,
 }
 
 
@@ -273,6 +312,25 @@ def test_a_model_that_remembers_moves_once_a_batch(name: str, kind: str) -> None
                         weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(step)), alpha=0.1)
         states.append(encoder.state())
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("name", ["sam", "msam", "msam-encoder", "esam", "mmpareto"])
+def test_a_call_that_remembers_moves_once_a_batch(name: str) -> None:
+    states = []
+    for make in (msam.Joint, METHODS[name]):
+        calls: list[int] = []
+
+        def call(model: nn.Module, inputs: Any, calls: list[int] = calls) -> Tensor:
+            if model.training:
+                calls.append(len(calls))
+            logits: Tensor = model(inputs)
+            return logits
+
+        backward = make().on(fusion(), F.cross_entropy, call=call)
+        for _ in range(2):
+            backward(*data())
+        states.append(list(calls))
+    assert states == [[0, 1], [0, 1]]
 
 
 def test_the_second_pass_repeats_draws_of_the_models_own_generators() -> None:

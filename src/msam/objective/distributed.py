@@ -76,11 +76,13 @@ class Distributed:
     def spread_buffers(self) -> None:
         """Gives all ranks the first one's buffers, as the wrapper does before a pass that goes through it."""
         wrapper = self.wrapper
-        if wrapper is None or not (wrapper.broadcast_buffers and wrapper.require_backward_grad_sync):
+        if wrapper is None:
             return
-        first = torch.distributed.get_global_rank(wrapper.process_group, 0)
-        for buffer in self.view.bare.buffers():
-            torch.distributed.broadcast(buffer, first, group=wrapper.process_group)
+        if wrapper.broadcast_buffers and wrapper.require_forward_param_sync:
+            first = torch.distributed.get_global_rank(wrapper.process_group, 0)
+            for buffer in self.view.bare.buffers():
+                torch.distributed.broadcast(buffer, first, group=wrapper.process_group)
+        wrapper.require_forward_param_sync = wrapper.require_backward_grad_sync  # as after a pass of its own
 
     def _refuse_join(self) -> None:
         if self.wrapper is not None and is_joining(self.wrapper):

@@ -65,8 +65,8 @@ class Pass:
             ValueError: if there are none.
         """
         if not self.features:
-            hidden = "the model's forward pass did not show them; call each encoder once, as a module"
-            hidden += ", and checkpoint it with use_reentrant=False if at all."
+            hidden = "the model's forward pass did not show them; call each encoder once, as a module, "
+            hidden += "without full backward hooks, and in no reentrant checkpoint."
             raise ValueError(f"Features of the encoders are needed: {getattr(self.features, 'reason', hidden)}")
 
     def detached(self) -> Pass:

@@ -126,6 +126,11 @@ EVERY_ROW = (
     "cml-code",
     "lfm",
     "lfm-code",
+    "synib",
+    "arl",
+    "modality-dropout",
+    "feature-dropout",
+    "feature-dropout-of-mbsd",
 )
 """They draw, count or compare rows whether these have a label or not."""
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from msam.attribution import probability
+from msam.blocks import real
 from msam.memory import recall, remember
 from msam.methods.base import Method, class_indices, in_range
 from msam.objective import Objective
@@ -88,7 +89,9 @@ class InfoReg(Remembering, Method):
     def fisher(self, objective: Objective, gradients: Gradients) -> Tensor:
         """`F_m` of one batch: the sum over an encoder's tensors of their mean squared gradient, `[modalities]`."""
         reached = {m: [gradients[w] for w in objective.parameters(m) if w in gradients] for m in objective.encoders}
-        return torch.stack([torch.stack([g.double().square().mean() for g in each]).sum() for each in reached.values()])
+        means = {m: [real(g).double().square().mean() for g in each] for m, each in reached.items()}
+        zero = torch.zeros((), dtype=torch.float64, device=objective.device)
+        return torch.stack([sum(each, zero) for each in means.values()])
 
     def growth(self, modality: int) -> float:
         """`k_m` by the epochs that have ended; infinite before there are two."""

@@ -40,7 +40,7 @@ class ModalityDropout(Remembering, LossMethod):
     # rate: small to half in use
     search = {"rate": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7]}
 
-    needs = frozenset({"encoders", "fuse"})
+    needs = frozenset({"separate_encoders", "fuse"})
 
     remembers = ("batches",)
 
@@ -54,6 +54,7 @@ class ModalityDropout(Remembering, LossMethod):
         self._batches += 1
         if self.rate == 0 or len(objective.encoders) == 1:
             return Losses(live.loss)
+        live.require_features()
         objective.evaluation.assumptions.require_composition(inputs, f"{type(self).__name__} drops features")
         kept = kept_modalities(len(target), len(objective.encoders), self.rate, stream)
         features = {

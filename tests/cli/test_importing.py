@@ -13,11 +13,10 @@ from msam_bench.cli import main
 from msam_bench.config.resolve import resolve
 from stores import copied
 
-
-@pytest.fixture
 QUICK = ("--workers", "1", "--baselines", "0", "--tune", "none")
 
 
+@pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MSAM_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)

@@ -69,9 +69,9 @@ def _tuned(data: str, fusion: str, methods: Sequence[str], tune: str, settings: 
     path = Path("sweeps") / f"{stem(data)}-{fusion}-{tune}.sqlite"
     runs = len(names) * trials * seeds
     _tell(
-        f"No setting is tuned for {data}, {fusion} fusion: {trials} trials for each of {len(names)} methods on "
-        f"validation come first, {runs} runs, about {_minutes(search, runs, where)}; --tune none leaves them out, --tune equal "
-        f"takes {TRIALS['equal'][0]} trials."
+        f"No setting is tuned for {data}, {fusion} fusion. First come {trials} trials on validation for each of "
+        f"{len(names)} methods: {runs} runs, about {_minutes(search, runs, where)}. `--tune none` leaves them out, "
+        f"`--tune equal` takes {TRIALS['equal'][0]} trials."
     )
     with counting("trials") as watch, pool(where, len(names) * seeds) as executor:
         searched = search.run(names, path, where.folder, executor, watch)

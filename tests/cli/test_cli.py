@@ -35,7 +35,7 @@ def refused(result: subprocess.CompletedProcess[str], words: str) -> None:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     place = tmp_path_factory.mktemp("compare")
     methods = "joint,sam,msam,msam:rho=0.3:scope=encoder"
-    return place, msam("compare", "--methods", methods, "--seeds", "2", *FAST, cwd=place)
+    return place, msam("compare", "--methods", methods, "--seeds", "2", "--baselines", "0", *FAST, cwd=place)
 
 
 def test_compare_prints_the_table_a_sentence_and_the_report(
@@ -44,7 +44,7 @@ def test_compare_prints_the_table_a_sentence_and_the_report(
     place, result = compared
     assert result.returncode == 0, result.stderr
     assert all(word in result.stdout for word in ("method", "joint", "msam:rho=0.3", "tau", "fou", "gradients"))
-    assert "With n = 2 paired seeds" in result.stdout
+    assert "Described, not tested, for fewer than 6 seeds" in result.stdout
     assert f"Report: {Path('reports/digits6-late/report.html')}" in result.stdout
     written = {path.name for path in (place / "reports/digits6-late").iterdir()}
     assert written == {"figures", "report.html", "table.csv", "table.md"}
@@ -53,6 +53,7 @@ def test_compare_prints_the_table_a_sentence_and_the_report(
 
 def test_all_methods_that_suit_are_compared_and_the_others_are_named(tmp_path: Path) -> None:
     asked = ("--methods", "all,sam:rho=0.3", "--fusion", "early", "--seeds", "1", "--budget", "gradients")
+    asked += ("--tune", "none", "--baselines", "0")
     result = msam("compare", *asked, "--epochs", "1", "--batch-size", "100", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     table = (tmp_path / "reports/digits6-early/table.md").read_text()
@@ -68,7 +69,7 @@ def test_all_methods_that_suit_are_compared_and_the_others_are_named(tmp_path: P
     assert "nan" not in table.lower()
     place = rows["method"].index("gradients")
     assert {rows[name][place] for name in ("joint", "sam", "mmpareto")} == {"2"}  # two batches of a hundred
-    assert len(list((tmp_path / "runs").iterdir())) == len(rows) - 2
+    assert len(list((tmp_path / "runs").iterdir())) == len(rows) - 3  # header, rule, the majority class
 
 
 def test_compare_again_trains_nothing_and_report_rebuilds_the_same_table(
@@ -193,6 +194,7 @@ def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_comparison_leaves_no_worker_and_continues_where_it_was(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "msam_bench", "compare", "--methods", "joint,sam", "--seeds", "2", "--epochs", "4"]
+    command += ["--baselines", "0"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/metrics.csv")) and time.monotonic() < deadline:

@@ -13,6 +13,8 @@ from msam_bench.cli import main
 from msam_bench.config.resolve import resolve
 from stores import copied
 
+QUICK = ("--workers", "1", "--baselines", "0", "--tune", "none")
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -131,7 +133,7 @@ def test_noise_whose_label_follows_what_nobody_claimed_scores_as_chance_does(
     for name, (known, labels, options) in tables.items():
         write_table(place / f"{name}.csv", {**known, "x": x, "z": z, "label": labels})
         run(capsys, "data", "import", f"{name}.csv", "--name", name, *options)
-        run(capsys, "compare", "--data", name, "--methods", "joint", "--seeds", "2", "--epochs", "8", "--workers", "1")
+        run(capsys, "compare", "--data", name, "--methods", "joint", "--seeds", "2", "--epochs", "8", *QUICK)
         found = [json.loads(path.read_text())["summary"] for path in place.glob(f"runs/{name}-*/run.json")]
         # 24 test samples a seed: 0.85 is 3.4 standard deviations of chance above it
         assert np.mean([summary["test_accuracy"] for summary in found]) < 0.85

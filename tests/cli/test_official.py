@@ -124,7 +124,18 @@ def test_a_published_set_is_prepared_killed_continued_verified_shown_and_compare
     assert "fingerprint" in msam(capsys, "data", "show", name)
     (place / "narrow.toml").write_text(NARROW + (SHALLOW if name.startswith(("urfunny", "mosi", "mustard")) else ""))
     for fusion in ("late", "early"):
-        asked = ("--fusion", fusion, "--methods", "joint,sam,msam,msam-encoder", "--epochs", "1", "--seeds", "1")
+        asked = (
+            "--fusion",
+            fusion,
+            "--methods",
+            "joint,sam,msam,msam-encoder",
+            "--epochs",
+            "1",
+            "--seeds",
+            "1",
+            "--baselines",
+            "0",
+        )
         said = msam(capsys, "compare", "--data", name, *asked, "--config", "narrow.toml")
         assert all(method in said for method in ("joint", "sam", "msam", "msam-encoder"))
         assert len(list((place / "runs").glob(f"{name}-{fusion}-*/best.ckpt"))) == 4

@@ -179,7 +179,7 @@ def test_runs_killed_within_a_write_resume_to_the_same_bytes(tmp_path: Path) -> 
 
 COMMON = ["--data", "smartwatch", "--seeds", "2", "--methods", "joint,msam", "--workers", "2", "--batch-size", "400"]
 SMALL = ["--epochs", "3", "--features", "3", "--hidden", "3"]
-COMPARE = ["compare", *COMMON, *SMALL]
+COMPARE = ["compare", "--baselines", "0", *COMMON, *SMALL]
 
 
 def commanded(arguments: list[str], place: Path) -> None:

@@ -15,6 +15,8 @@ from msam_bench.analysis.sentences.verdict import text
 from msam_bench.analysis.uncertainty import RunScores
 from msam_bench.analysis.verdict import ENSEMBLE
 from msam_bench.config.resolve import resolve
+from msam_bench.reporting.comparing import Question, compare, methods_of
+from msam_bench.reporting.comparison_page import draw
 from msam_bench.runs.predictions import Predictions, SplitPredictions, write
 from records import fake
 
@@ -145,6 +147,18 @@ def test_every_metric_of_classes_from_stored_predictions(tmp_path, metric):
     if metric not in ("nll", "ece"):  # whose outputs are not calibrated
         assert "relevantly better: sam by" in text(found.verdict)
     assert METRICS[metric].title == found.verdict.measure.name
+
+
+def test_a_table_of_another_metric_is_written_in_its_unit(tmp_path):
+    records = [run for runs in page(tmp_path, ALL).values() for run in runs]
+    table = compare(records, question=Question(metric="nll"))
+    assert (table.score, table.header[2]) == ("negative log-likelihood", "test")
+    sam = table.rows[1]
+    assert sam.accuracy.mean > 0 > sam.to_reference.difference  # lower is better
+    assert f"sam by {abs(sam.to_reference.difference):.2f} nats" in table.verdict
+    assert "test_negative_log_likelihood_mean" in table.csv().splitlines()[0]
+    (figure,) = draw(methods_of(page(tmp_path, ALL)), table)["differences"][:1]
+    assert figure.alt.startswith("Nats, with 95 % intervals: sam -")
 
 
 def test_runs_without_predictions_are_judged_over_seeds_and_the_verdict_says_so(tmp_path):

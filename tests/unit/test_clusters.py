@@ -38,6 +38,7 @@ def threads(workers: int) -> AbstractContextManager[Executor]:
 def test_the_command_takes_an_executor_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "threads", threads, raising=False)
     settings = ["--data", "smartwatch", "--methods", "joint", "--seeds", "2", "--epochs", "1", "--batch-size", "512"]
+    settings += ["--baselines", "0"]
     places = ["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "report")]
     for name, code in (("absent", 2), ("threads", 0)):
         with pytest.raises(SystemExit) as left:

@@ -318,7 +318,7 @@ def test_a_sweep_and_the_comparison_that_uses_it(tmp_path: Path, monkeypatch: py
     written = tomllib.loads(Path("sweeps/digits6-late.toml").read_text())
     assert "2 trials a method" in Path("sweeps/digits6-late.toml").read_text()
     tuned = ["--tuned", "sweeps/digits6-late.toml", "--runs", "compared"]
-    _done(["compare", "--methods", "joint,msam", "--seeds", "1", *fast, *tuned])
+    _done(["compare", "--methods", "joint,msam", "--seeds", "1", "--baselines", "0", *fast, *tuned])
     found = {record.label: record.config for record in records([Path("compared")])}
     assert found["msam"]["method"]["params"] == written["late"]["msam"]
     assert {run["optimizer"]["lr"] for run in found.values()} == {written["run"]["optimizer"]["lr"]}

@@ -32,6 +32,10 @@ class Where:
     runs: Path | None = None
     "Folder of the run folders, runs if not given; a run that is already there is not trained again."
 
+    def count(self, jobs: int) -> int:
+        """How many runs are trained at a time, of so many."""
+        return max(1, min((os.cpu_count() or 1) if self.workers is None else self.workers, jobs))
+
     @property
     def folder(self) -> Path:
         """Of the run folders."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,7 @@ def compare(
     settings: Settings = Settings(),
     where: Where = Where(),
     judged: Judged = Judged(),
+    tune: Literal["quick", "equal", "none"] | None = None,
     report: Path | None = None,
 ) -> None:
     """Train several methods on the same data and seeds, and say what the evidence is worth.
@@ -37,20 +39,25 @@ def compare(
         settings: Changes to the data set's default settings.
         where: Where runs are trained and kept.
         judged: What is asked of the runs.
+        tune: Choose settings on validation first, 3 (quick) or 7 (equal) trials a method; quick if nothing is tuned.
         report: Folder of the report; reports/DATA-FUSION if not given.
     """
+    from msam_bench.analysis.assessment import diverged_seeds
+    from msam_bench.cli.tuning import tune_first
     from msam_bench.names import stem
 
     folder = report_folder(report, f"{stem(data)}-{paired.fusion}")
     choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
+    question = judged.question()
+    settings, untuned = tune_first(data, paired.fusion, choice.methods, tune, settings, where)
     runs = planned(data, choice.methods, paired, settings)
     apart = [run for run in baselines(data, paired, judged, settings) if run not in runs]
-    question = judged.question()
     diverged: list[RunConfig] = []
     records = train_all([*runs, *apart], where, diverged)
     if not records:
         raise ValueError(f"All {len(diverged)} runs diverged; lower the learning rate, such as --lr 0.001.")
-    show_comparison(records, folder, choice.notes, judged.question(diverged, question.untuned))
+    question = replace(question, diverged=diverged_seeds(diverged), untuned=untuned)
+    show_comparison(records, folder, choice.notes, question)
 
 
 @app.command

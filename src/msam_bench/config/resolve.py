@@ -7,6 +7,7 @@ label_of(config)                # "msam:rho=0.1", as short as it can be written
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from msam_bench.config.run import MethodConfig, OptimizerConfig, RunConfig, parse_method, validated
 from msam_bench.config.tuned import checked
 from msam_bench.data import source
+from msam_bench.registry import methods as known_methods
 
 
 def resolve(
@@ -89,6 +91,23 @@ def _is_store(data: str) -> bool:
 def tuned(data: str, fusion: str, method: str, file: Path | None = None) -> dict[str, Any]:
     """The arguments of a method that validation chose on a data set: those that are shipped, then those of a file."""
     return _arguments(_known(data, fusion, file).get(fusion, {}).get(method, {}))
+
+
+def tuned_sections(data: str, fusion: str, file: Path | None = None) -> dict[str, Any]:
+    """Method -> what was chosen for it on a data set with a fusion; empty where nothing was."""
+    sections: dict[str, Any] = _known(data, fusion, file).get(fusion, {})
+    return sections
+
+
+def untuned(data: str, fusion: str, methods: Iterable[str], file: Path | None = None) -> tuple[str, ...]:
+    """The methods of which no setting was chosen for a data set; those with arguments have what the user chose.
+
+    Where others were tuned, a method that searches the learning rate alone has theirs.
+    """
+    sections = tuned_sections(data, fusion, file)
+    own = {name: entry.search.keys() - {"lr"} for name, entry in known_methods().items()}
+    names = [name for name in methods if name not in sections and not parse_method(name).params]
+    return tuple(name for name in names if not sections or own.get(name))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

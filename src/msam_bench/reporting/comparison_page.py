@@ -60,12 +60,13 @@ def _styles(groups: Groups, table: ComparisonTable) -> tuple[list[charts.SeriesS
 def draw(groups: Groups, table: ComparisonTable) -> Figures:
     """Draws the figures of every section of the page."""
     methods, modalities = _styles(groups, table)
+    scale, unit = table.measure.scale, table.measure.unit
     to_first = {row.method: row.to_reference for row in table.rows if row.to_reference and row.method in groups}
     to_other = {row.method: row.to_second for row in table.rows if row.to_second and row.method in groups}
     return {
         "differences": [
-            *charts.differences(to_first, table.reference, methods),
-            *charts.differences(to_other, table.second or "", methods),
+            *charts.differences(to_first, table.reference, methods, scale, unit),
+            *charts.differences(to_other, table.second or "", methods, scale, unit),
         ],
         "seeds": charts.seeds(groups, methods),
         "learning": charts.learning(groups, methods),

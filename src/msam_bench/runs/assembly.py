@@ -9,12 +9,15 @@ Nothing is written; `msam_bench.runs.fit` is the folder around it.
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from msam import Method
+from msam.batches import moved
 from msam_bench import data
 from msam_bench.config.run import OptimizerConfig, RunConfig
 from msam_bench.registry import build
@@ -91,6 +94,20 @@ def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assemb
     sets = {name: SplitSet(split) for name, split in dataset.splits.items()}
     evaluator = Evaluator(backward, score, sets, dataset.modalities, processes)
     return Assembly(config, dataset, score, model, method, budget, loop, evaluator)
+
+
+def seconds_of(config: RunConfig, steps: int = 4) -> float:
+    """About how long the run of a configuration takes here, by the time of a few steps, in seconds."""
+    parts = assemble(config)
+    batches = parts.loop.batches(0)
+    times = [time.perf_counter()]
+    for inputs, target in itertools.islice(moved(parts.loop.backward.objective, batches), steps):
+        parts.loop.backward(inputs, target)
+        parts.loop.optimizer.step()
+        parts.loop.optimizer.zero_grad()
+        times.append(time.perf_counter())
+    step = (times[-1] - times[1]) / (len(times) - 2) if len(times) > 2 else times[-1] - times[0]
+    return step * config.epochs * -(-len(parts.dataset.splits["train"]) // config.batch_size)
 
 
 def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

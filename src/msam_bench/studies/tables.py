@@ -12,7 +12,7 @@ from typing import Any
 
 from msam_bench.analysis.grouping import folds_of, grouped
 from msam_bench.analysis.run_summary import Groups, RunSummary, average
-from msam_bench.analysis.sentences.comparison import ONLY_THESE, verdict
+from msam_bench.analysis.sentences.comparison import ONLY_THESE, SEEDS_ALONE, verdict
 from msam_bench.analysis.statistics import Comparison, against, summarise
 from msam_bench.reporting import figures as charts
 from msam_bench.reporting.figures import Figure
@@ -36,7 +36,7 @@ class Compared:
     @property
     def verdict(self) -> str:
         """What the comparisons show, in a sentence."""
-        return verdict(self.comparisons, self.reference)
+        return f"{verdict(self.comparisons, self.reference)} {SEEDS_ALONE}"
 
     @property
     def means(self) -> dict[str, float]:

@@ -49,6 +49,8 @@ from msam_bench.tuning.study import ENDED, begin, lock_studies, report, scores_o
 from msam_bench.tuning.trial import Trial, TrialScore, best, split_settings
 
 FIRST_SEED = 1000
+FACTORS = (1.0, 1 / 3, 3.0)
+"""Of joint training's learning rate, for methods that search one of their own beside another setting."""
 EARLY = 2
 """Seeds after which a trial may be pruned."""
 Scores = list[TrialScore]
@@ -69,6 +71,8 @@ class Sweep:
             methods that list another setting.
         file: a TOML file with settings, read before these.
         prune: whether a trial that is clearly behind after its first seeds has no more of them.
+        own_lr: whether methods that list another setting try three learning rates, too: joint training's best, a third
+            of it and three times it, in turn.
     """
 
     data: str
@@ -78,6 +82,7 @@ class Sweep:
     settings: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
     prune: bool = True
+    own_lr: bool = False
 
     def run(
         self,
@@ -138,6 +143,7 @@ class Sweep:
         """Trial by trial: the first seeds, then, unless it is clearly behind, the others."""
         while self._done(study) < self.trials:
             trial, params = begin(study, method)
+            params = self._with_lr(params, lr, trial.number)
             numbers = range(FIRST_SEED, FIRST_SEED + self.seeds)
             configs = [self.resolved(method, {"lr": lr} | params, seed) for seed in numbers]
             early = min(EARLY, self.seeds - 1)
@@ -153,6 +159,16 @@ class Sweep:
             mean = None if pruned else fmean(score.accuracy for score in scores)
             study.tell(trial, mean, TrialState.PRUNED if pruned else TrialState.COMPLETE)
 
+    def _with_lr(self, params: Mapping[str, Any], lr: float, number: int) -> dict[str, Any]:
+        """What a trial sets, its learning rate included.
+
+        Listed rates are those of SGD; Adam's are a fiftieth of them, so that 0.05 stands for 0.001.
+        """
+        if "lr" in params:
+            adaptive = self.resolved("joint", {}, FIRST_SEED).optimizer.name != "sgd"
+            return {**params, "lr": params["lr"] / 50 if adaptive else params["lr"]}
+        return {**params, "lr": float(f"{lr * FACTORS[number % 3]:.3g}")} if self.own_lr else dict(params)
+
     def score(self, future: Future[RunRecord]) -> TrialScore:
         """The validation score of a run; the worst one if it diverged."""
         try:
@@ -164,7 +180,7 @@ class Sweep:
     def _study(self, method: str, lr: float, storage: RDBStorage) -> Study:
         """The study of one method; other settings, seeds or data, another study in the same file."""
         base = self.resolved(method, {"lr": lr}, FIRST_SEED)
-        unpruned = "" if self.prune else " unpruned"
+        unpruned = ("" if self.prune else " unpruned") + (" own lr" if self.own_lr else "")
         text = f"{base.identity} {self.seeds} {source(self.data).fingerprint} {ranges(method)}{unpruned}"
         name = f"{self.data}-{self.fusion}-{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         return study_of(name, storage)

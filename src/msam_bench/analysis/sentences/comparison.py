@@ -81,6 +81,10 @@ def _pairs(comparisons: Mapping[str, Comparison]) -> str:
 ONLY_THESE = "what differs between folds is not in it, so it speaks for these folds only, as p does not"
 
 
+SEEDS_ALONE = "This holds over seeds of this pool alone, not for other test samples."
+"""Stands behind the verdict of a study, whose test knows of no samples."""
+
+
 def caption(verdict: Verdict) -> str:
     """Says how every column came about."""
     score, contrasts = verdict.measure.name, verdict.contrasts

@@ -17,14 +17,20 @@ from msam_bench.reporting.figures.intervals import interval, intervals
 from msam_bench.reporting.figures.palette import INK, SeriesStyle
 
 
-def differences(comparisons: Mapping[str, Comparison], reference: str, methods: Sequence[SeriesStyle]) -> list[Figure]:
+def differences(
+    comparisons: Mapping[str, Comparison],
+    reference: str,
+    methods: Sequence[SeriesStyle],
+    scale: float = 100.0,
+    unit: str = "points",
+) -> list[Figure]:
     """Draws the mean paired difference of each method to the reference, with its 95 % interval and a line at zero."""
-    rows = [interval(name, name, comparison, lambda value: 100 * value) for name, comparison in comparisons.items()]
+    rows = [interval(name, name, comparison, lambda value: scale * value) for name, comparison in comparisons.items()]
     if not rows:
         return []
     texts = [f"{r['g']} {r['y']:+.2f} [{r['lo']:+.2f}, {r['hi']:+.2f}]" for r in rows]
-    alt = f"Points, with 95 % intervals: {'; '.join(texts)}."
-    return [intervals(f"Difference to {reference}", rows, methods, "Difference (points)", alt)]
+    alt = f"{unit[0].upper()}{unit[1:]}, with 95 % intervals: {'; '.join(texts)}."
+    return [intervals(f"Difference to {reference}", rows, methods, f"Difference ({unit})", alt)]
 
 
 def seeds(groups: Groups, methods: Sequence[SeriesStyle]) -> list[Figure]:

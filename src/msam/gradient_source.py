@@ -101,12 +101,15 @@ class MethodGradient:
             chosen = set(block)
             with keeping_gradients([each for each in weights if each not in chosen]):
                 return self.accumulate_gradient(inputs, target, weight, local=True, like=first)
-        with EarlierState(self.method, self.objective.bare, self._before), requires_grad_only(block, among=weights):
+        with self.earlier_state(), requires_grad_only(block, among=weights):
             live = self.objective.second.forward_encoder_like(modality, first, inputs, target)
             losses = self.method.losses(self.objective, live, inputs, target)
-            with self.objective.distributed.on_this_rank(), self.objective.runtime.weighted(weight):
-                self.objective.backpropagate(losses.total())
+            backpropagate_again(self.objective, losses.total(), weight)
         return live.detached()
+
+    def earlier_state(self) -> EarlierState:
+        """Inside, the method's state and the model's buffers are those before the first pass; for one pass."""
+        return EarlierState(self.method, self.objective.bare, self._before)
 
     def _first(self, inputs: Inputs, target: Tensor) -> Pass:
         start = random_state([self.objective.device])
@@ -117,11 +120,18 @@ class MethodGradient:
 
     def _again(self, inputs: Inputs, target: Tensor, like: Pass) -> Pass:
         with (
-            EarlierState(self.method, self.objective.bare, self._before),
-            unrecorded(self.objective.bare, replay=like.start),
+            self.earlier_state(),
+            self.objective.passes.repeated(like),
         ):
             outcome = self.method.backward(self.objective, inputs, target)
         return replace(like, loss=outcome.loss, logits=outcome.logits)
+
+
+def backpropagate_again(objective: Objective, loss: Tensor, weight: float | Tensor = 1.0) -> None:
+    """Adds `weight` times the gradient of a batch's further loss, on this rank, with no trace in running statistics."""
+    quiet = unrecorded(objective.bare, save=objective.runtime.save)
+    with quiet, objective.distributed.on_this_rank(), objective.runtime.weighted(weight):
+        objective.backpropagate(loss)
 
 
 class EarlierState:

@@ -5,7 +5,7 @@ theta + epsilon:
 
     u = (1 - weight) grad part(theta) + weight grad part(theta + epsilon) + grad rest(theta)
 
-    with first_pass_of_part(objective, inputs, target, of, "fused") as step:
+    with first_pass(objective, inputs, target, of=of, make=partial(PartTwoPass, "fused")) as step:
         second = step.second_pass(ascend, weight)
 
 Both gradients at theta come from one forward pass, so such a step takes 2 forwards and 3 backwards.
@@ -13,20 +13,20 @@ Both gradients at theta come from one forward pass, so such a step takes 2 forwa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from msam.gradient_source import EarlierState
+from msam.gradient_source import MethodGradient, backpropagate_again
 from msam.losses import LossMethod, LossPart
 from msam.memory import mean_of_ranks
-from msam.model_state import SavedState, StashedGradients, perturbed, requires_grad_only, trainable
+from msam.model_state import StashedGradients, perturbed, requires_grad_only, trainable
 from msam.objective import Objective, Pass
 from msam.perturbation import Ascent, TwoPass
 from msam.types import Inputs
+from msam.weight_hooks import hooked
 
 
 class PartTwoPass(TwoPass):
@@ -34,22 +34,26 @@ class PartTwoPass(TwoPass):
 
     def __init__(
         self,
+        of_part: LossPart,
         objective: Objective,
+        source: MethodGradient,
         inputs: Inputs,
         target: Tensor,
         earlier: StashedGradients,
-        of: LossMethod,
-        of_part: LossPart,
         synchronised: bool,
+        observed: bool,
         part: float,
         low_precision: bool,
+        hooks: bool,
     ) -> None:
-        self.objective, self.inputs, self.target, self.earlier = objective, inputs, target, earlier
-        self.synchronised, self.low_precision = synchronised, low_precision
+        self.objective, self.inputs, self.target, self.hooks = objective, inputs, target, hooks
+        self.earlier, self.synchronised, self.low_precision = earlier, synchronised, low_precision
         self.rows = slice(max(2, round(part * len(target))))
-        self.of, self.of_part, self._before = of, of_part, SavedState(of, objective.bare)
+        self.of_part, self._whole = of_part, source
+        assert isinstance(source.method, LossMethod)
+        self.of = source.method
         live = objective.forward(inputs, target, local=True)
-        losses = of.losses(objective, live, inputs, target)
+        losses = self.of.losses(objective, live, inputs, target)
         self._part, self._rest = losses.split(of_part)
         self.first = replace(live.detached(), record=losses.record)
 
@@ -59,6 +63,8 @@ class PartTwoPass(TwoPass):
         weights, gradients = list(reached), list(reached.values())
         if self.synchronised and weights:
             gradients = mean_of_ranks(self.objective, gradients, 1)
+        if self.hooks:
+            gradients = list(hooked(dict(zip(weights, gradients, strict=True))).values())
         return weights, gradients
 
     def second_pass(self, ascend: Ascent, weight: float | Tensor, among: Sequence[Tensor] | None = None) -> Pass:
@@ -100,42 +106,12 @@ class PartTwoPass(TwoPass):
         if isinstance(weight, Tensor) or weight != 1:
             terms.append((1 - weight) * self._part)
         if terms:
-            with self.objective.distributed.on_this_rank():
-                self.objective.backpropagate(torch.stack([term.to(self._part) for term in terms]).sum())
+            backpropagate_again(self.objective, torch.stack([term.to(self._part) for term in terms]).sum())
         self._part, self._rest = self._part.detach(), None  # lets go of the graph
 
     def _climbed(self, live: Pass, inputs: Inputs, target: Tensor, weight: float | Tensor) -> Pass:
         """Back-propagates the part of a pass at theta + epsilon."""
-        with EarlierState(self.of, self.objective.bare, self._before):
+        with self._whole.earlier_state():
             part, _ = self.of.losses(self.objective, live, inputs, target).split(self.of_part)
-        with self.objective.distributed.on_this_rank(), self.objective.runtime.weighted(weight):
-            self.objective.backpropagate(part)
+        backpropagate_again(self.objective, part, weight)
         return live.detached()
-
-
-@contextmanager
-def first_pass_of_part(
-    objective: Objective,
-    inputs: Inputs,
-    target: Tensor,
-    synchronised: bool = False,
-    part: float = 1.0,
-    low_precision: bool = False,
-    *,
-    of: LossMethod,
-    of_part: LossPart,
-) -> Iterator[TwoPass]:
-    """Makes the first pass of a loss in two parts, with earlier gradients set aside; see the module's docstring.
-
-    Args:
-        objective: the model and criterion.
-        inputs: modality -> `[batch, ...]`.
-        target: `[batch, ...]`.
-        synchronised: let all ranks climb by the gradient of the whole batch.
-        part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
-        low_precision: run the second forward pass in bfloat16.
-        of: the method whose loss it is.
-        of_part: which part of its loss is climbed.
-    """
-    with StashedGradients(trainable(objective.bare, objective.criterion, of)) as earlier:
-        yield PartTwoPass(objective, inputs, target, earlier, of, of_part, synchronised, part, low_precision)

@@ -261,6 +261,7 @@ def first_pass(
     part: float = 1.0,
     low_precision: bool = False,
     of: Method | None = None,
+    make: Callable[..., TwoPass] | None = None,
 ) -> Iterator[TwoPass]:
     """Makes the first pass with earlier gradients set aside; see the module's docstring.
 
@@ -273,6 +274,7 @@ def first_pass(
         part: of the samples that the second pass sees, the first ones of the batch, above 0 and at most 1.
         low_precision: run the second forward pass in bfloat16.
         of: the method whose gradient it is; the objective's own if None.
+        make: makes the first pass; `TwoPass` if None.
     """
     source: GradientSource = objective if of is None else MethodGradient(objective, of)
     weights = trainable(objective.bare, objective.criterion, of)
@@ -281,7 +283,7 @@ def first_pass(
     waiting = without_hooks(weights) if hooks else nullcontext()
     with optimizers, StashedGradients(weights, until_the_end=hooks) as earlier:
         with waiting:
-            yield TwoPass(
+            yield (make or TwoPass)(
                 objective, source, inputs, target, earlier, synchronised, observed, part, low_precision, hooks
             )
         if hooks:

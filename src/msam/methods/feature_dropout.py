@@ -9,6 +9,7 @@ from torch import Tensor
 
 from msam.balls import classifiers
 from msam.coalition import Absent
+from msam.features import required
 from msam.gaps import Gaps
 from msam.losses import Losses, LossMethod
 from msam.methods.base import Method, in_range
@@ -92,11 +93,6 @@ class FeatureDropout(Remembering, LossMethod):
         self._batches += 1
         chosen = self._chosen(objective) if self.rate else []
         if chosen:
-            if not live.features:
-                raise ValueError(
-                    "FeatureDropout needs the outputs of the encoders, which the model's forward pass did not show; "
-                    "call each encoder once, as a module."
-                )
             features = {**live.features, **dropped(live.features, chosen, self.rate, stream)}
             logits = objective.coalitions.fused(live, features)
             live = replace(live, loss=objective.loss(logits, target), logits=logits, features=features)
@@ -125,5 +121,5 @@ class FeatureDropout(Remembering, LossMethod):
 
 def dropped(features: Features, chosen: list[str], rate: float, stream: torch.Generator) -> dict[str, Tensor]:
     """The chosen features after dropout, in their order."""
-    kept = {name: torch.rand(features[name].shape, generator=stream) >= rate for name in chosen}
+    kept = {name: torch.rand(required(features, name).shape, generator=stream) >= rate for name in chosen}
     return {name: features[name] * mask.to(features[name]) / (1 - rate) for name, mask in kept.items()}

@@ -15,7 +15,7 @@ from msam.attribution import Shapley
 from msam.balls import Balls, Radius, classifiers, modality_blocks, radii
 from msam.composition import AscentMethod, RhoSchedule
 from msam.gaps import Gaps
-from msam.loss_part import first_pass_of_part
+from msam.loss_part import PartTwoPass
 from msam.losses import LossMethod, LossPart
 from msam.methods.base import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
@@ -179,12 +179,9 @@ class MSAM(Remembering, AscentMethod):
         if self.rho == 0 or self.weight == 0 or (self._batches - 1) % self.every or waiting:
             return self.plain_gradient(objective, inputs, target)
         arguments = (objective, inputs, target, self.sync_perturbation)
+        make = None if self.of_part == "all" else partial(PartTwoPass, self.of_part)
         cheaper: dict[str, Any] = {"part": self.part, "low_precision": self.low_precision}
-        if isinstance(self.of, LossMethod) and self.of_part != "all":
-            first = first_pass_of_part(*arguments, **cheaper, of=self.of, of_part=self.of_part)
-        else:
-            first = first_pass(*arguments, **cheaper, of=self.of)
-        with first as step:
+        with first_pass(*arguments, **cheaper, of=self.of, make=make) as step:
             if self.scope == "modalities":
                 return self.modalities_scope(step)
             if self.gaps is not None:

@@ -96,12 +96,23 @@ class Passes:
     def __init__(self, view: ModelView, runtime: Runtime, distributed: Distributed) -> None:
         self.view, self.runtime, self.distributed = view, runtime, distributed
         self._noted: list[Pass] | None = None
+        self._repeats = False
         self._is_watched = True  # whether the first backward pass is still to come
         self.stepped = False
         self._is_first = True  # whether no pass has been made yet
         self._is_second = False  # whether the last forward pass was not the batch's first
         self._differentiated: set[Tensor] = set()  # by which weights the batch's first pass has been differentiated
         self._checked = False  # whether the rows of samples that lack a modality were looked at
+
+    @contextmanager
+    def repeated(self, like: Pass) -> Iterator[None]:
+        """Every pass inside is one of a batch whose first pass has been made: same draws, no trace."""
+        self._repeats = True
+        try:
+            with unrecorded(self.view.bare, replay=like.start, save=self.runtime.save):
+                yield
+        finally:
+            self._repeats = False
 
     @contextmanager
     def noted(self) -> Iterator[list[Pass]]:
@@ -143,7 +154,7 @@ class Passes:
         """One forward pass with its graph; one like an earlier pass starts from the same random state."""
         inputs = self.prepared(inputs)
         start = random_state([device_of(self.view.bare)]) if like is None else like.start
-        if like is None:
+        if like is None and not self._repeats:
             if self.distributed.is_static:
                 self.distributed.spread_buffers()
             self.stepped = False
@@ -280,7 +291,7 @@ class Passes:
         """
         with self.distributed.on_this_rank() if local else nullcontext(), keeping_buffers(self.view.is_compiled):
             step = self.run(inputs, target, like=like)
-        self._is_second = like is not None
+        self._is_second = like is not None or self._repeats
         return step
 
     @contextmanager

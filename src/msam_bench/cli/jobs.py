@@ -69,16 +69,6 @@ def pool(where: Where, jobs: int) -> AbstractContextManager[Executor]:
     return (load_executor(where.executor) if where.executor else processes)(min(count, jobs))
 
 
-def artists() -> Executor:
-    """Processes that draw the pictures of a report, one a core; none starts before there is a picture to draw."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    from msam_bench.runs.executor import leave_with_parent
-
-    return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), leave_with_parent)
-
-
 def train_here(config: RunConfig, root: Path) -> RunRecord:
     """One run in this process."""
     from msam_bench.config.resolve import label_of

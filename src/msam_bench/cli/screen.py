@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from rich.progress import Progress
 
     from msam_bench.analysis.run_summary import RunSummary
@@ -78,7 +80,6 @@ def show_comparison(
     records: Sequence[RunSummary], folder: Path, notes: Sequence[str] = (), question: Question | None = None
 ) -> None:
     """The table of a comparison, its notes, its page and its verdict."""
-    from msam_bench.cli.jobs import artists
     from msam_bench.reporting.report import compare, write_report
 
     table = compare(records, notes=notes, question=question)
@@ -99,6 +100,16 @@ def show_values(table: Table) -> None:
         grid.add_row(*row)
     console.print(table.title, style="bold")
     console.print(grid, "")
+
+
+def artists() -> Executor:
+    """Processes that draw the pictures of a report, one a core; none starts before there is a picture to draw."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from msam_bench.runs.executor import leave_with_parent
+
+    return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), leave_with_parent)
 
 
 def report_folder(given: Path | None, name: str) -> Path:

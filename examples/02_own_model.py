@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam import MSAM
-from msam.methods.base import Backward
+from msam.method import Backward
 from msam_bench.data import source
 
 splits = source("digits6").load(seed=0).splits

@@ -13,11 +13,11 @@ True
 
 from msam import deprecation
 from msam.attribution import Shapley, shapley
+from msam.method import Method
 from msam.methods.aesam import AESAM
 from msam.methods.agm import AGM
 from msam.methods.arl import ARL
 from msam.methods.auxiliary import Auxiliary
-from msam.methods.base import Method
 from msam.methods.cggm import CGGM
 from msam.methods.cml import CML
 from msam.methods.dgl import DGL

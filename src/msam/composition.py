@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from msam.methods.base import Method, in_range, one_of
+from msam.method import Method, in_range, one_of
 from msam.objective import Objective
 from msam.types import Batches, Inputs, Outcome
 

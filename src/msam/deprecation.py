@@ -30,6 +30,7 @@ MODULES = {
     "msam.ascent": "msam.perturbation",
     "msam.twopass": "msam.perturbation",
     "msam.sets": "msam.batches",
+    "msam.methods.base": "msam.method",
 }
 """Former module -> the one that has its content."""
 

@@ -25,7 +25,7 @@ from msam.objective import Objective, Pass
 from msam.types import Inputs
 
 if TYPE_CHECKING:
-    from msam.methods.base import Method
+    from msam.method import Method
 
 
 class GradientSource(Protocol):

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method
+from msam.method import Method
 from msam.objective import Objective, Pass
 from msam.types import Inputs, Note, Outcome
 

@@ -39,7 +39,7 @@ from msam.weight_hooks import (
 )
 
 if TYPE_CHECKING:
-    from msam.methods.base import Method
+    from msam.method import Method
 
 
 class Perturbation(NamedTuple):

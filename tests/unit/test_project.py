@@ -176,12 +176,12 @@ def integrations_stand_apart(module: Module) -> Iterator[tuple[int, str]]:
 
 
 def methods_do_not_import_each_other(module: Module) -> Iterator[tuple[int, str]]:
-    """A file of `msam.methods` imports `msam.methods.base` and no other method."""
+    """A file of `msam.methods` imports no other method."""
     if not module.name.startswith("msam.methods."):
         return
     for found in module.imports:
         inside = module.resolve(found.target) or ""
-        if inside.startswith("msam.methods") and inside not in {module.name, "msam.methods.base"}:
+        if inside.startswith("msam.methods") and inside != module.name:
             yield found.line, f"imports {found.target}; a method imports no other method"
 
 
@@ -402,7 +402,7 @@ def test_all_sources_are_seen(sources: list[Module]) -> None:
 
 # ---- each rule can fail ----------------------------------------------------------------------------------------------
 
-KNOWN = ["msam", "msam.types", "msam.integrations.lightning", "msam.methods", "msam.methods.base", "msam.methods.sam"]
+KNOWN = ["msam", "msam.types", "msam.integrations.lightning", "msam.methods", "msam.method", "msam.methods.sam"]
 
 BREAKS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.metrics", "import numpy as np"),
@@ -478,7 +478,7 @@ KEEPS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.integrations.lightning", "import lightning"),
     (library_needs_torch_only, "msam_bench.runs.fit", "import safetensors, numpy"),
     (integrations_stand_apart, "msam_bench.runs.fit", "from msam.integrations.lightning import Module"),
-    (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.base import Method"),
+    (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.method import Method"),
     (methods_do_not_import_each_other, "msam", "from msam.methods.sam import SAM"),
     (only_model_state_changes_a_model, "msam.model_state", "w.grad = None"),
     (only_model_state_changes_a_model, "msam.integrations.transformers", "super().train(True)"),
@@ -486,8 +486,8 @@ KEEPS: list[tuple[Rule, str, str]] = [
     (only_model_state_changes_a_model, "msam.methods.sam", "self.grads: list[Tensor]\nself.trained = 1"),
     (only_model_state_changes_a_model, "msam_bench.runs.fit", "model.train()"),
     (only_the_objective_differentiates, "msam.objective.compute_gradients", "loss.backward()"),
-    (only_the_objective_differentiates, "msam.methods.base", "self.method.backward(self.objective, inputs, target)"),
-    (only_the_objective_differentiates, "msam.methods.base", "super().backward(*arguments)"),
+    (only_the_objective_differentiates, "msam.method", "self.method.backward(self.objective, inputs, target)"),
+    (only_the_objective_differentiates, "msam.method", "super().backward(*arguments)"),
     (only_the_objective_calls_the_model, "msam.objective.forward", "self.model(inputs)"),
     (only_the_bench_front_seeds, "msam.attribution", "torch.Generator().manual_seed(0)"),
     (only_the_bench_front_seeds, "msam_bench.runs.fit", "torch.manual_seed(0)"),
@@ -602,7 +602,7 @@ def is_method(value: object) -> bool:
 
 def defines_method(module: Module, node: ast.AST) -> bool:
     """Whether a class at hand is a concrete method: in `msam.methods`, public, with a base class that is one."""
-    own = module.name.startswith("msam.methods.") and module.name != "msam.methods.base"
+    own = module.name.startswith("msam.methods.")
     if not own or not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
         return False
     local = {inner.name for inner in module.nodes if isinstance(inner, ast.ClassDef) and inner is not node}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from msam import MSAM, SAM, Joint, Objective, Unimodal
 from msam.heads import Heads
-from msam.methods.base import Method
+from msam.method import Method
 from msam.types import Batches, Inputs, Outcome
 from zoo import CLASSES, Unfusable, batch, gradients, model, same
 

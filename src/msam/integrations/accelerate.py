@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from msam.features import FeatureHook
-from msam.methods.base import Backward, Method
+from msam.method import Backward, Method
 from msam.types import Criterion, Inputs
 
 TESTED = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}

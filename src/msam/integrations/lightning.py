@@ -32,7 +32,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from msam.features import FeatureHook
-from msam.methods.base import Backward, Method, in_range
+from msam.method import Backward, Method, in_range
 from msam.types import Criterion, Inputs, Outcome
 
 

@@ -28,7 +28,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, get_last_checkpoint
 
 from msam.features import FeatureHook
-from msam.methods.base import Backward, Method
+from msam.method import Backward, Method
 from msam.model_state import training
 from msam.types import Criterion, Inputs
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msam.composition import AscentMethod
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.objective import Objective
 from msam.perturbation import TwoPass, first_pass, sam_perturbation
 from msam.remembering import Remembering

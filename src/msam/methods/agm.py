@@ -11,7 +11,7 @@ from torch import Tensor
 
 from msam.attribution import exact
 from msam.coalition import ABSENT, Absent
-from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.method import Method, class_indices, in_range, one_of
 from msam.objective import Objective
 from msam.remembering import Remembering
 from msam.types import Gradients, Inputs, Outcome

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.method import Method, class_indices, in_range, one_of
 from msam.objective import Objective
 from msam.types import Inputs, Outcome
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range, one_of
+from msam.method import in_range, one_of
 from msam.objective import Objective, Pass
 from msam.types import Inputs
 

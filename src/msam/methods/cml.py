@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from msam.losses import Losses, LossMethod
-from msam.methods.base import class_indices, in_range, one_of
+from msam.method import class_indices, in_range, one_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Inputs

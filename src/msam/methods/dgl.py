@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.objective import Objective
 from msam.types import Inputs, Outcome
 

@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor
 
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.model_state import perturbed
 from msam.nested import rows_of
 from msam.objective import Objective, Pass

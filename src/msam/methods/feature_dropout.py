@@ -12,7 +12,7 @@ from msam.coalition import Absent
 from msam.features import required
 from msam.gaps import Gaps
 from msam.losses import Losses, LossMethod
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Batches, Features, Inputs

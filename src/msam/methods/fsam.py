@@ -9,7 +9,7 @@ from torch import Tensor
 
 from msam.composition import AscentMethod
 from msam.memory import mean_of_ranks, recall, remember
-from msam.methods.base import Method, in_range, one_of
+from msam.method import Method, in_range, one_of
 from msam.objective import Objective
 from msam.perturbation import TwoPass, first_pass, sam_perturbation
 from msam.remembering import Remembering

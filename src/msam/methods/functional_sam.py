@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.model_state import perturbed
 from msam.objective import Objective
 from msam.perturbation import sam_perturbation

@@ -11,7 +11,7 @@ from torch import Tensor
 from msam.batches import average_over
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range
+from msam.method import in_range
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Batches, Inputs

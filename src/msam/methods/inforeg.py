@@ -8,7 +8,7 @@ from torch import Tensor
 from msam.attribution import probability
 from msam.blocks import real
 from msam.memory import recall, remember
-from msam.methods.base import Method, class_indices, in_range
+from msam.method import Method, class_indices, in_range
 from msam.objective import Objective
 from msam.remembering import Remembering
 from msam.types import Batches, Gradients, Inputs, Outcome

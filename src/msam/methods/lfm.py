@@ -13,7 +13,7 @@ from torch import Tensor
 from msam.additive import additive_parts
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
-from msam.methods.base import class_indices, in_range, one_of
+from msam.method import class_indices, in_range, one_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Inputs, Note

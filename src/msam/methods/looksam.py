@@ -7,7 +7,7 @@ from torch import Tensor
 
 from msam.blocks import orthogonal
 from msam.memory import mean_of_ranks, recall, remember
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
 from msam.perturbation import ball, sam_perturbation

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msam.blocks import added, both, cosine, products
 from msam.heads import Heads
-from msam.methods.base import Method, in_range, one_of
+from msam.method import Method, in_range, one_of
 from msam.model_state import perturbed
 from msam.objective import Objective, Pass
 from msam.perturbation import ball

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from msam.blocks import added
 from msam.features import required
 from msam.heads import Heads
-from msam.methods.base import Method, class_indices, one_of
+from msam.method import Method, class_indices, one_of
 from msam.objective import Objective
 from msam.remembering import Remembering
 from msam.types import Features, Inputs, Outcome

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from msam.features import required
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range
+from msam.method import in_range
 from msam.objective import Objective, Pass
 from msam.types import Features, Inputs, Outcome
 

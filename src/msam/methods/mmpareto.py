@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msam.blocks import both, cosine, products
 from msam.heads import Heads
-from msam.methods.base import Method, in_range, one_of
+from msam.method import Method, in_range, one_of
 from msam.objective import Objective
 from msam.types import Gradients, Inputs, Outcome
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range
+from msam.method import in_range
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Inputs

@@ -17,7 +17,7 @@ from msam.composition import AscentMethod, RhoSchedule
 from msam.gaps import Gaps
 from msam.loss_part import PartTwoPass
 from msam.losses import LossMethod, LossPart
-from msam.methods.base import Method, in_range, one_of
+from msam.method import Method, in_range, one_of
 from msam.objective import Objective, Part, Pass
 from msam.perturbation import Perturbation, TwoPass, asam_perturbation, first_pass, sam_perturbation
 from msam.remembering import Remembering

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msam.batches import average_over
 from msam.coalition import Absent
-from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.method import Method, class_indices, in_range, one_of
 from msam.model_state import restore_state
 from msam.objective import Objective
 from msam.remembering import Remembering

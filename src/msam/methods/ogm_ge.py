@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msam.attribution import probability
-from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.method import Method, class_indices, in_range, one_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering
 from msam.types import Batches, Inputs, Outcome

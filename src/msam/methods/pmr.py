@@ -11,7 +11,7 @@ from torch import Tensor
 from msam.batches import moved
 from msam.features import required
 from msam.losses import Losses, LossMethod
-from msam.methods.base import class_indices, in_range, one_of
+from msam.method import class_indices, in_range, one_of
 from msam.nested import rows_of
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from msam.additive import additive_parts
-from msam.methods.base import Method, class_indices, in_range, one_of
+from msam.method import Method, class_indices, in_range, one_of
 from msam.objective import Objective
 from msam.remembering import Remembering
 from msam.types import Inputs, Outcome

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from msam.batches import moved
 from msam.memory import recall, remember
-from msam.methods.base import Method, class_indices, in_range
+from msam.method import Method, class_indices, in_range
 from msam.model_state import restore_state
 from msam.objective import Objective
 from msam.remembering import Remembering

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from msam.composition import AscentMethod, RhoSchedule
-from msam.methods.base import Method, in_range
+from msam.method import Method, in_range
 from msam.objective import Objective
 from msam.perturbation import Perturbation, asam_perturbation, first_pass, sam_perturbation
 from msam.types import Inputs, Outcome

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msam.losses import Losses, LossMethod
-from msam.methods.base import class_indices, in_range
+from msam.method import class_indices, in_range
 from msam.objective import Objective, Pass
 from msam.types import Inputs
 

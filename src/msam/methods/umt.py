@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from msam.features import reason_of
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
-from msam.methods.base import in_range
+from msam.method import in_range
 from msam.model_state import evaluation, restore_state
 from msam.objective import Objective, Pass
 from msam.remembering import Remembering

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from msam.coalition import Absent, masks_of
-from msam.methods.base import Method
+from msam.method import Method
 from msam.objective import Objective
 from msam.types import Inputs, Outcome
 

@@ -25,7 +25,7 @@ from msam_bench.training.distributed import ProcessGroup
 from msam_bench.training.metrics import Score, Worth
 
 if TYPE_CHECKING:
-    from msam.methods.base import Backward
+    from msam.method import Backward
     from msam_bench.training.loaders import EvaluationSet
 
 _EXACT = 6

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-    from msam.methods.base import Backward
+    from msam.method import Backward
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Every `with` puts back exactly what it found, bit for bit, also when the body ra
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+GENERATORS = (torch.Generator, random.Random)
+"""Kinds of generators that a model may draw from."""
 
 RandomState = dict[torch.device, Tensor]
 """State of the random generators that a forward pass may draw from: the CPU's and one per accelerator in use."""
@@ -290,6 +294,11 @@ class SavedState:
         self._buffers.restore()
 
 
+def leaf_like(tensor: Tensor) -> Tensor:
+    """The same values as the start of a graph of its own, which takes a gradient if the tensor does."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
 @contextmanager
 def collected_gradients(weights: Iterable[Tensor]) -> Iterator[Callable[[Tensor], Tensor | None]]:
     """Gradients that are back-propagated inside can be taken one by one; afterwards `.grad` is what it was."""
@@ -403,6 +412,21 @@ def seeded_state(seed: int, devices: Sequence[torch.device]) -> RandomState:
     """What the generators of these devices (and of the CPU) would be after `manual_seed(seed)`; none is touched."""
     every = {torch.device("cpu"), *devices}
     return {device: torch.Generator(device).manual_seed(seed).get_state() for device in every}
+
+
+def generator_state(generator: torch.Generator | random.Random) -> Any:
+    """Where a generator of a model's own stands."""
+    return generator.get_state() if isinstance(generator, torch.Generator) else generator.getstate()
+
+
+def generator_at(generator: torch.Generator | random.Random, state: Any) -> torch.Generator | random.Random:
+    """Another generator, which draws what this one drew from a state on (from where it is, if None)."""
+    state = generator_state(generator) if state is None else state
+    if isinstance(generator, torch.Generator):
+        return torch.Generator(generator.device).set_state(state)
+    other = random.Random()
+    other.setstate(state)
+    return other
 
 
 @contextmanager

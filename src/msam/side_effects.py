@@ -12,7 +12,6 @@ criterion, forward hooks, methods of a module): their closures, their defaults, 
 
 from __future__ import annotations
 
-import random
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from msam.model_state import modules, write_values
+from msam.model_state import GENERATORS, generator_at, generator_state, modules, write_values
 
 _KEPT_BY_TORCH = frozenset(vars(nn.Module()))
 _LIBRARIES = ("torch", "msam", "lightning", "pytorch_lightning", "accelerate", "transformers", "numpy", "builtins")
@@ -82,7 +81,7 @@ class SideEffects:
         """Notes where the generators stand that the batch's first pass will draw from."""
         self._batches += 1
         values = (value for namespace in self._namespaces for value in namespace.values().values())
-        self._draws = {id(value): _state(value) for value in values if isinstance(value, _GENERATORS)}
+        self._draws = {id(value): generator_state(value) for value in values if isinstance(value, GENERATORS)}
 
     def save(self) -> Callable[[], None]:
         """Lets passes work on copies, and draw what the first pass drew, until what is returned is called."""
@@ -124,8 +123,8 @@ class SideEffects:
         copied = value
         if isinstance(value, Tensor):
             copied = value if value.requires_grad else value.detach().clone()
-        elif isinstance(value, _GENERATORS):
-            copied = _again(value, self._draws.get(id(value)))
+        elif isinstance(value, GENERATORS):
+            copied = generator_at(value, self._draws.get(id(value)))
         elif isinstance(value, (list, set, tuple, dict, deque)) and len(value) > _LONG:
             pass
         elif type(value) in (list, set, tuple):
@@ -138,23 +137,6 @@ class SideEffects:
             copied = value.copy()
         memo[id(value)] = copied
         return copied
-
-
-_GENERATORS = (torch.Generator, random.Random)
-
-
-def _state(generator: torch.Generator | random.Random) -> Any:
-    return generator.get_state() if isinstance(generator, torch.Generator) else generator.getstate()
-
-
-def _again(generator: torch.Generator | random.Random, state: Any) -> torch.Generator | random.Random:
-    """Another generator that draws what this one drew from a state on."""
-    state = _state(generator) if state is None else state
-    if isinstance(generator, torch.Generator):
-        return torch.Generator(generator.device).set_state(state)
-    other = random.Random()
-    other.setstate(state)
-    return other
 
 
 class _Cells(MutableMapping[str, Any]):

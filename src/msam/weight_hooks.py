@@ -36,6 +36,10 @@ steps_in_backward = attrgetter(_AFTER)
 @contextmanager
 def without_hooks(weights: Iterable[Tensor]) -> Iterator[None]:
     """No hook of these leaves is called inside."""
+    weights = [weight for weight in weights if changed_by_hooks(weight) or steps_in_backward(weight)]
+    if not weights:
+        yield
+        return
     with _emptied(weights, _BEFORE), _emptied(weights, _AFTER):
         yield
 

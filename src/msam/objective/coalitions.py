@@ -18,7 +18,7 @@ from torch import Tensor
 from msam.coalition import Absent, absent_features
 from msam.deprecation import Renamed
 from msam.model_state import on_gradient, random_state, replayed, requires_grad_only, trainable, unrecorded
-from msam.objective.differentiation import differentiate
+from msam.objective.differentiation import differentiate, nested_backward
 from msam.objective.evaluation import Evaluation, expand_rows
 from msam.objective.isolated import isolated
 from msam.objective.passes import Pass
@@ -161,7 +161,8 @@ class Coalitions:
         self, outputs: Sequence[Tensor], weights: Sequence[Tensor], along: Sequence[Tensor]
     ) -> Sequence[Tensor | None]:
         ranks = self.passes.distributed.active
-        return differentiate(outputs, weights, self.view.parameters(), along=along, ranks=ranks)
+        nested = nested_backward(outputs)
+        return differentiate(outputs, weights, self.view.parameters, along=along, ranks=ranks, nested=nested)
 
     def _encode_zeros(self, inputs: Inputs, name: str) -> Tensor:
         """What a modality's encoder makes of an all-zero input, in evaluation mode, with its graph, `[1, ...]`."""

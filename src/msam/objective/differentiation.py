@@ -1,6 +1,6 @@
 """Gradients that leave `.grad` as it was, also where a part of the graph back-propagates on its own.
 
-    slopes = differentiate([loss], weights, trained=objective.parameters())       # one a weight, None if not reached
+    slopes = differentiate([loss], weights, objective.parameters)       # one a weight, None if not reached
 
 `torch.autograd.grad` sees the graph that a forward pass has left. A reentrant checkpoint is one node in it: its weights
 are found when it is back-propagated, by a backward pass of its own into `.grad`, so there the gradients are collected.
@@ -9,7 +9,7 @@ Hooks on weights are left to whoever adds a gradient to `.grad`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,41 +35,44 @@ _REFUSED = (
 def differentiate(
     outputs: Sequence[Tensor],
     weights: Sequence[Tensor],
-    trained: Sequence[Tensor],
+    trained: Callable[[], Iterable[Tensor]],
     *,
     along: Sequence[Tensor] | None = None,
     create_graph: bool = False,
     ranks: bool = False,
-    hidden: Collection[Tensor] = (),
+    hidden: Callable[[], Collection[Tensor]] = tuple,
+    nested: str | None = None,
 ) -> Sequence[Tensor | None]:
     """`d (sum of outputs) / d weights`, None for a weight that is not reached; the graph is kept.
 
     Args:
         outputs: 0-d, or of any shape with `along`.
         weights: parameters, or tensors within the graph.
-        trained: parameters that a part of the graph may back-propagate into on its own.
+        trained: gives the parameters that a part of the graph may back-propagate into on its own.
         along: the gradient of something by each output.
         create_graph: keep what differentiating the result needs.
         ranks: a data-parallel wrapper listens to what is accumulated.
-        hidden: weights that a function of Python may hide, if they are not reached.
+        hidden: gives the weights that a function of Python may hide, if they are not reached.
+        nested: what `nested_backward` has found, None if it has found nothing or was not asked.
 
     Raises:
         ValueError: if a reentrant checkpoint makes it impossible.
     """
     leaves = {weight for weight in weights if weight.is_leaf}
-    with without_hooks({*leaves, *trained}):
-        nested = nested_backward(outputs) if leaves else None
-        if nested == REENTRANT and (create_graph or ranks):
-            raise ValueError(_REFUSED.format("in data-parallel training" if ranks else "twice"))
-        if nested != REENTRANT:
+    if nested != REENTRANT or not leaves:
+        with without_hooks(leaves):
             slopes = _slopes(outputs, weights, along, create_graph)
-            lost = any(slope is None and weight in hidden for weight, slope in zip(weights, slopes, strict=True))
-            if not (lost and nested) or create_graph or ranks:
-                return slopes
-        between = iter(_slopes(outputs, [weight for weight in weights if weight not in leaves], along, False))
-        with collected_gradients([*trained, *leaves, *_leaves(outputs)]) as collected:
-            torch.autograd.backward(list(outputs), None if along is None else list(along), retain_graph=True)
-            return [collected(weight) if weight in leaves else next(between) for weight in weights]
+        unreached = leaves.intersection(w for w, slope in zip(weights, slopes, strict=True) if slope is None)
+        nested = nested_backward(outputs) if unreached and not unreached.isdisjoint(hidden()) else None
+        if nested is None or (nested != REENTRANT and (create_graph or ranks)):
+            return slopes
+    if create_graph or ranks:
+        raise ValueError(_REFUSED.format("in data-parallel training" if ranks else "twice"))
+    between = iter(_slopes(outputs, [weight for weight in weights if weight not in leaves], along, False))
+    every = {*trained(), *leaves, *_leaves(outputs)}
+    with without_hooks(every), collected_gradients(every) as collected:
+        torch.autograd.backward(list(outputs), None if along is None else list(along), retain_graph=True)
+        return [collected(weight) if weight in leaves else next(between) for weight in weights]
 
 
 def _slopes(

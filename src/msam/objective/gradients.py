@@ -1,8 +1,10 @@
 """Gradients of losses that a method builds itself, as often as needed, and one addition to `.grad`.
 
-live = objective.forward(inputs, target)
-shared = objective.compute_gradients(live.loss, objective.parameters())      # weight -> gradient
-objective.add_gradients({weight: 0.5 * g for weight, g in shared.items()})
+    live = objective.forward(inputs, target)
+    shared = objective.compute_gradients(live.loss, objective.parameters())      # weight -> gradient
+    objective.add_gradients({weight: 0.5 * g for weight, g in shared.items()})
+
+Nothing is written before the last line.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from msam.blocks import dense
 from msam.deprecation import Renamed
-from msam.objective.differentiation import differentiate
+from msam.objective.differentiation import REENTRANT, differentiate, nested_backward
 from msam.objective.passes import Passes
 from msam.objective.wrappers import keeping_buffers
 from msam.types import Gradients
@@ -31,6 +33,7 @@ class LossGradients:
 
     def __init__(self, passes: Passes) -> None:
         self.passes, self.view, self.runtime = passes, passes.view, passes.runtime
+        self._looks = 8  # how many graphs are still looked through
         self._sparse: dict[Tensor, int] = {}  # weights whose gradients are sparse, and in how many dimensions
 
     def compute_gradients(self, loss: Tensor, weights: Iterable[Tensor], *, create_graph: bool = False) -> Gradients:
@@ -51,15 +54,28 @@ class LossGradients:
             return {}
         ranks = self.passes.distributed.active
         with keeping_buffers(self.view.is_compiled), self.passes.backward_like_the_pass(weights):
-            trained, hidden = self.view.parameters(), self.view.encoder_parameters()
             slopes = differentiate(
-                [loss * scale], weights, trained, create_graph=create_graph, ranks=ranks, hidden=hidden
+                [loss * scale],
+                weights,
+                self.view.parameters,
+                create_graph=create_graph,
+                ranks=ranks,
+                hidden=self.view.encoder_parameters,
+                nested=self._nested_backward(loss),
             )
         given = [(weight, g) for weight, g in zip(weights, slopes, strict=True) if g is not None]
         self._sparse |= {weight: g.sparse_dim() for weight, g in given if g.is_sparse}
         reached = {weight: dense(g) / scale if isinstance(scale, Tensor) else dense(g) for weight, g in given}
         self.runtime.count_gradients(reached)
         return reached
+
+    def _nested_backward(self, loss: Tensor) -> str | None:
+        """Looks for what back-propagates on its own, in the first graphs and as long as there is a checkpoint."""
+        if not self._looks:
+            return None
+        nested = nested_backward([loss])
+        self._looks = self._looks if nested == REENTRANT else self._looks - 1
+        return nested
 
     __call__ = Renamed("compute_gradients")
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from msam.model_state import leaf_like
 from msam.types import Features
 
 Differentiate = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor | None]]
@@ -52,7 +53,7 @@ class _Isolated(torch.autograd.Function):
         differentiate: Differentiate,
         *tensors: Tensor,
     ) -> Tensor:
-        features = [each.detach().requires_grad_(each.requires_grad) for each in tensors[: len(names)]]
+        features = [leaf_like(each) for each in tensors[: len(names)]]
         with torch.enable_grad(), state():
             output = compute(dict(zip(names, features, strict=True)))
         ctx.state, ctx.differentiate, ctx.output = state, differentiate, output

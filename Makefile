@@ -28,10 +28,11 @@ demo: $(VENV)/.installed-bench  ## compare the methods on the embedded data; pri
 test: $(VENV)/.installed  ## run the whole test suite (ARGS="-k shapley" to choose)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-lint: $(VENV)/.installed  ## ruff and mypy
+lint: $(VENV)/.installed  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports --no-cache
 
 fmt: $(VENV)/.installed  ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -166,23 +165,6 @@ def library_needs_torch_only(module: Module) -> Iterator[tuple[int, str]]:
     for found in module.imports:
         if found.root not in allowed | ({"jaxtyping", "typing_extensions"} if found.typing_only else set()):
             yield found.line, f"imports {found.target}; the library needs torch and the standard library only"
-
-
-def integrations_stand_apart(module: Module) -> Iterator[tuple[int, str]]:
-    """Nobody inside `msam` imports an integration."""
-    for found in module.imports:
-        if in_library(module) and module.resolve(found.target) in ENGINES and not found.typing_only:
-            yield found.line, f"imports {found.target}; integrations are imported by users only"
-
-
-def methods_do_not_import_each_other(module: Module) -> Iterator[tuple[int, str]]:
-    """A file of `msam.methods` imports no other method."""
-    if not module.name.startswith("msam.methods."):
-        return
-    for found in module.imports:
-        inside = module.resolve(found.target) or ""
-        if inside.startswith("msam.methods") and inside != module.name:
-            yield found.line, f"imports {found.target}; a method imports no other method"
 
 
 _STATE = {"grad", "data", "requires_grad", "training", "_buffers", "_parameters"}
@@ -346,8 +328,6 @@ def functions_are_short(module: Module) -> Iterator[tuple[int, str]]:
 
 RULES: list[Rule] = [
     library_needs_torch_only,
-    integrations_stand_apart,
-    methods_do_not_import_each_other,
     only_model_state_changes_a_model,
     only_the_objective_differentiates,
     only_the_objective_calls_the_model,
@@ -362,20 +342,6 @@ def broken(rule: Rule, module: Module) -> list[str]:
     return [f"{module.name}:{line} {sentence}" for line, sentence in rule(module)]
 
 
-def import_cycle(modules: Iterable[Module]) -> list[str]:
-    """Modules that import each other in a circle, lazy imports included; empty if there is none."""
-    graph = {
-        module.name: {module.resolve(found.target) for found in module.imports if not found.typing_only}
-        - {None, module.name}
-        for module in modules
-    }
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
-
-
 # ---- the sources keep the rules --------------------------------------------------------------------------------------
 
 
@@ -388,10 +354,6 @@ def sources() -> list[Module]:
 def test_sources_keep(rule: Rule, sources: list[Module]) -> None:
     found = [sentence for module in sources for sentence in broken(rule, module)]
     assert not found, "\n".join(found)
-
-
-def test_sources_have_no_import_cycle(sources: list[Module]) -> None:
-    assert " -> ".join(import_cycle(sources)) == ""
 
 
 def test_all_sources_are_seen(sources: list[Module]) -> None:
@@ -412,12 +374,6 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.metrics", "import lightning"),
     (library_needs_torch_only, "msam.integrations.accelerate", "import lightning"),
     (library_needs_torch_only, "msam.metrics", "if not TYPE_CHECKING:\n    import jaxtyping"),
-    (integrations_stand_apart, "msam.metrics", "from msam.integrations.lightning import Module"),
-    (integrations_stand_apart, "msam.metrics", "from msam.integrations import lightning"),
-    (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods.sam import SAM"),
-    (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.methods import SAM"),
-    (methods_do_not_import_each_other, "msam.methods.gnp", "from .sam import SAM"),
-    (methods_do_not_import_each_other, "msam.methods.gnp", "from . import sam"),
     (only_model_state_changes_a_model, "msam.methods.sam", "w.grad = None"),
     (only_model_state_changes_a_model, "msam.methods.sam", "w.grad += g"),
     (only_model_state_changes_a_model, "msam.methods.sam", "w.grad[0] = 1"),
@@ -477,9 +433,6 @@ KEEPS: list[tuple[Rule, str, str]] = [
     (library_needs_torch_only, "msam.metrics", "if TYPE_CHECKING:\n    from jaxtyping import Float"),
     (library_needs_torch_only, "msam.integrations.lightning", "import lightning"),
     (library_needs_torch_only, "msam_bench.runs.fit", "import safetensors, numpy"),
-    (integrations_stand_apart, "msam_bench.runs.fit", "from msam.integrations.lightning import Module"),
-    (methods_do_not_import_each_other, "msam.methods.gnp", "from msam.method import Method"),
-    (methods_do_not_import_each_other, "msam", "from msam.methods.sam import SAM"),
     (only_model_state_changes_a_model, "msam.model_state", "w.grad = None"),
     (only_model_state_changes_a_model, "msam.integrations.transformers", "super().train(True)"),
     (only_model_state_changes_a_model, "msam.methods.sam", "g = w.grad.clone()\nif w.requires_grad:\n    pass"),
@@ -519,18 +472,6 @@ def test_rule_allows(rule: Rule, name: str, source: str) -> None:
 
 def test_every_rule_is_shown_to_fail_and_to_hold() -> None:
     assert {row[0] for row in BREAKS} == {row[0] for row in KEEPS} == set(RULES)
-
-
-@pytest.mark.parametrize("importing", ["import b", "from b import x", "def f():\n    import b"])
-def test_import_cycle_is_seen(importing: str) -> None:
-    names = ["a", "b"]
-    assert import_cycle([parse("a", importing, names), parse("b", "import a", names)])
-
-
-@pytest.mark.parametrize("importing", ["if TYPE_CHECKING:\n    import b", "import c"])
-def test_no_import_cycle_is_invented(importing: str) -> None:
-    names = ["a", "b"]
-    assert import_cycle([parse("a", importing, names), parse("b", "import a", names)]) == []
 
 
 # ---- what `import msam` brings ---------------------------------------------------------------------------------------

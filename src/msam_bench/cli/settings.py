@@ -117,10 +117,11 @@ def chosen_methods(data: str, fusion: str, methods: str, seed: int, settings: Se
 
     _ = source(data).fingerprint  # data that are not here are refused before any process is started
     whole = cache(lambda: source(data).load(seed))
-    choice = choose(methods, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
+    refuse = cache(lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
+    choice = choose(methods, refuse)
     for note in choice.notes:
         console.print(note, soft_wrap=True, highlight=False, markup=False)
-    check_pairs(choice.methods, data, lambda name: refusal(resolved(data, fusion, name, seed, settings), whole()))
+    check_pairs(choice.methods, data, refuse)
     return choice
 
 

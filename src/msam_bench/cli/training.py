@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where, train_all, train_here
 from msam_bench.cli.screen import line, report_folder, show_comparison
-from msam_bench.cli.settings import METHODS, Judged, Paired, Settings, baselines, chosen_methods, planned, resolved
+from msam_bench.cli.settings import METHODS, Data, Judged, Paired, Settings, baselines, chosen_methods, planned, resolved
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command
 def compare(
     *,
-    data: str = "digits6",
+    data: Data = "digits6",
     methods: str = METHODS,
     paired: Paired = Paired(),
     settings: Settings = Settings(),
@@ -32,7 +32,8 @@ def compare(
     Each modality is trained apart, too: the first question is whether fusion pays.
 
     Args:
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment.
         methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1. All is every
             method that suits the data and the fusion.
         paired: Seeds and fusion.
@@ -63,7 +64,7 @@ def compare(
 @app.command
 def train(
     *,
-    data: str = "digits6",
+    data: Data = "digits6",
     method: str = "msam",
     seed: int = 0,
     fusion: Literal["late", "early"] = "late",
@@ -74,7 +75,8 @@ def train(
     """Train one run. A run that was interrupted is continued where it was, one that is finished is shown.
 
     Args:
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment.
         method: A method; arguments are written name:key=value, such as sam:rho=0.1.
         seed: Draws the split, the initial weights and the batches.
         fusion: Late (linear on the concatenated features) or early (a maxout trunk).

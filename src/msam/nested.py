@@ -31,7 +31,11 @@ def moved_to(value: Any, device: torch.device) -> Any:
     """The same value on a device; one in pinned memory is copied to an accelerator while that computes."""
     if isinstance(value, PackedSequence):
         return value.to(device)  # type: ignore[arg-type]  # torch declares fewer forms than it has
-    return value.to(device, non_blocking=device.type != "cpu") if isinstance(value, Tensor) else _rebuilt(value, lambda part: moved_to(part, device))
+    return (
+        value.to(device, non_blocking=device.type != "cpu")
+        if isinstance(value, Tensor)
+        else _rebuilt(value, lambda part: moved_to(part, device))
+    )
 
 
 def has_tensors(value: Any) -> bool:

@@ -365,7 +365,8 @@ def test_results_are_frames_sentences_and_a_page(tmp_path: Path) -> None:
     found = experiment(metrics=["macro_f1", "nll"]).compare(
         ["joint", SAM(rho=0.05)], seeds=2, first_seed=1, runs=tmp_path / "runs"
     )
-    assert list(found.frame["method"]) == ["joint", "sam"] * 2
+    assert list(found.frame["method"])[:4] == ["joint", "sam"] * 2
+    assert set(found.frame["method"][4:]) == {"unimodal:modality=a", "unimodal:modality=b"}
     assert set(found.frame["seed"]) == {1, 2}
     assert {"test_macro-f1", "valid_nll", "test_accuracy", "gradients", "seconds"} <= set(found.frame.columns)
     assert list(found.table.index)[:2] == ["joint", "sam"]

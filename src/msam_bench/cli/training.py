@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Literal
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where, train_all, train_here
 from msam_bench.cli.screen import line, report_folder, show_comparison
-from msam_bench.cli.settings import METHODS, Data, Judged, Paired, Settings, baselines, chosen_methods, planned, resolved
+from msam_bench.cli.settings import (
+    METHODS,
+    Data,
+    Judged,
+    Paired,
+    Settings,
+    baselines,
+    chosen_methods,
+    planned,
+    resolved,
+)
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig

@@ -339,10 +339,10 @@ def test_processes_train_what_the_command_compares(module: Callable[..., str], c
     from msam_bench.cli import main
 
     name = module()
-    found = __import__(name).own.compare("joint,sam:rho=0.05", seeds=2, workers=2)
+    found = __import__(name).own.compare("joint,sam:rho=0.05", seeds=2, workers=2, tune="none")
     assert len(found.records) == 2 * 2
     before = {record.folder: record.timing for record in found.records}
-    options = ["--methods", "joint,sam:rho=0.05", "--seeds", "2", "--workers", "1"]
+    options = ["--tune", "none", "--methods", "joint,sam:rho=0.05", "--seeds", "2", "--workers", "1"]
     with pytest.raises(SystemExit, match="0"):
         main(["compare", "--experiment", f"{name}:own", *options])
     shown = capsys.readouterr().out
@@ -363,7 +363,7 @@ def test_processes_train_what_the_command_compares(module: Callable[..., str], c
 def test_results_are_frames_sentences_and_a_page(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     found = experiment(metrics=["macro_f1", "nll"]).compare(
-        ["joint", SAM(rho=0.05)], seeds=2, first_seed=1, runs=tmp_path / "runs"
+        ["joint", SAM(rho=0.05)], seeds=2, first_seed=1, tune="none", runs=tmp_path / "runs"
     )
     assert list(found.frame["method"])[:4] == ["joint", "sam"] * 2
     assert set(found.frame["method"][4:]) == {"unimodal:modality=a", "unimodal:modality=b"}

@@ -21,7 +21,7 @@ SCRIPT = """
     from own_experiment import experiment
 
     if __name__ == "__main__":
-        found = experiment.compare("joint,msam", seeds=2, workers=2, runs="runs", epochs=2, baselines=0)
+        found = experiment.compare("joint,msam", seeds=2, workers=2, runs="runs", epochs=2, baselines=0, tune="none")
         print(found.evidence.csv())
 """
 
@@ -69,6 +69,8 @@ def test_killed_it_trains_only_what_is_missing_and_ends_in_the_same_table(folder
     assert finished == {record.folder.name for record in records([folder / "whole"])}
     assert {path: path.stat().st_mtime for path in done} == done
     command = ["-m", "msam_bench", "compare", "--experiment", "own_experiment:experiment", "--methods", "joint,msam"]
-    shown, _ = started(folder, *command, "--seeds", "2", "--epochs", "2", "--baselines", "0").communicate()
+    shown, _ = started(
+        folder, *command, "--seeds", "2", "--epochs", "2", "--baselines", "0", "--tune", "none"
+    ).communicate()
     assert {record.folder.name for record in records([folder / "runs"])} == finished
     assert "macro-F1" in shown

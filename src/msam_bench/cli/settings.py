@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from msam_bench.runs.choice import Choice
 
 METHODS = "joint,sam,gnp,msam,msam-encoder"
+Fusion = Literal["late", "early", "sum", "gated", "film", "bilinear", "transformer"]
+"""As in `config.run`, which is not imported for help."""
 Data = Annotated[str, Parameter(name=("--data", "--experiment"))]
 """The name of a data set, or `package.module:name` of an experiment."""
 DataOrNone = Annotated[str | None, Parameter(name=("--data", "--experiment"))]
@@ -79,8 +81,8 @@ class Paired:
     "Number of paired seeds; a seed draws the split, the initial weights and the batches."
     first_seed: int = 0
     "The first of them."
-    fusion: Literal["late", "early"] = "late"
-    "Late (linear on the concatenated features) or early (a maxout trunk)."
+    fusion: Fusion = "late"
+    "Late (linear on the concatenated features), early (a maxout trunk), or sum, gated, film, bilinear, transformer."
 
     @property
     def numbers(self) -> range:
@@ -104,6 +106,11 @@ class Judged:
     "Smallest difference that matters: in points, or in hundredths of the metric's unit."
     baselines: int = 6
     "Seeds on which each modality is trained apart too, to tell whether fusion pays; 0 for none."
+
+    def by_default(self, runs: Sequence[RunConfig]) -> Judged:
+        """The same, with the first metric of an experiment where none is named."""
+        metrics = runs[0].experiment.metrics if runs and runs[0].experiment else ()
+        return self if self.metric or not metrics else replace(self, metric=metrics[0])
 
     def question(self, diverged: Sequence[RunConfig] = (), untuned: Sequence[str] = ()) -> Question:
         """The question to runs, of which some diverged.

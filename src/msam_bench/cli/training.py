@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where, train_all, train_here
@@ -12,6 +12,7 @@ from msam_bench.cli.screen import line, report_folder, show_comparison
 from msam_bench.cli.settings import (
     METHODS,
     Data,
+    Fusion,
     Judged,
     Paired,
     Settings,
@@ -59,15 +60,16 @@ def compare(
 
     folder = report_folder(report, f"{stem(data)}-{paired.fusion}")
     choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
-    question = judged.question()
+    judged.question()  # what cannot be asked is refused before anything is trained
     settings, untuned = tune_first(data, paired.fusion, choice.methods, tune, settings, where)
     runs = planned(data, choice.methods, paired, settings)
     apart = [run for run in baselines(data, paired, judged, settings) if run not in runs]
+    judged = judged.by_default(runs)
     diverged: list[RunConfig] = []
     records = train_all([*runs, *apart], where, diverged)
     if not records:
         raise ValueError(f"All {len(diverged)} runs diverged; lower the learning rate, such as --lr 0.001.")
-    question = replace(question, diverged=diverged_seeds(diverged), untuned=untuned)
+    question = replace(judged.question(), diverged=diverged_seeds(diverged), untuned=untuned)
     show_comparison(records, folder, choice.notes, question)
 
 
@@ -77,7 +79,7 @@ def train(
     data: Data = "digits6",
     method: str = "msam",
     seed: int = 0,
-    fusion: Literal["late", "early"] = "late",
+    fusion: Fusion = "late",
     settings: Settings = Settings(),
     resume: Path | None = None,
     runs: Path = Path("runs"),
@@ -89,7 +91,7 @@ def train(
             experiment.
         method: A method; arguments are written name:key=value, such as sam:rho=0.1.
         seed: Draws the split, the initial weights and the batches.
-        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        fusion: Late (linear on the concatenated features), early (a maxout trunk), or one of the others.
         settings: Changes to the data set's default settings.
         resume: Continue the run in this folder; the other options are read from it.
         runs: Folder of the run folders.

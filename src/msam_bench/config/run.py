@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from msam_bench.names import nearest
 
-Fusion = Literal["late", "early"]
+Fusion = Literal["late", "early", "sum", "gated", "film", "bilinear", "transformer"]
 Scalar = bool | int | float | str
 MOST, WIDEST = 10**9, 2**16
 """Above these, a number of epochs, samples or features is a slip of the hand: no machine could hold or do it."""
@@ -100,7 +100,7 @@ class RunConfig(Frozen):
         data: name of the data set, or path of a prepared one.
         method: what turns a batch into gradients.
         seed: of the split, the initial weights, the order of batches and dropout.
-        fusion: late (linear on the concatenation) or early (maxout trunk).
+        fusion: late (linear on the concatenation), early (maxout trunk), or one of `msam_bench.fusions`.
         epochs: passes over the training split.
         budget: what every method gets the same number of: `epochs`, or `gradients`, which are as many as joint training
             makes in these epochs, so that a method with two a batch trains half as long.

@@ -11,13 +11,14 @@ this one.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msam_bench.experiment.identity import name_of
 from msam_bench.experiment.problem import Problem
@@ -50,6 +51,7 @@ class Experiment(Problem):
         metric: str | None = None,
         margin: float = 0.5,
         baselines: int = 6,
+        tune: Literal["quick", "equal", "none"] | None = None,
         workers: int | None = None,
         runs: str | Path = "runs",
         **settings: Any,
@@ -63,6 +65,8 @@ class Experiment(Problem):
             metric: what is compared; the experiment's first metric if None, else accuracy or R2.
             margin: smallest difference that matters, in points or hundredths of the metric's unit.
             baselines: seeds on which each modality is trained apart too, to tell whether fusion pays; 0 for none.
+            tune: choose settings on validation first, 3 (quick) or 7 (equal) trials a method; quick if nothing is
+                tuned, none where the optimizer is a function without an argument `lr`.
             workers: runs at a time; as many as there are cores if None.
             runs: folder of the run folders.
             **settings: changes to the experiment's settings, such as `epochs`.
@@ -73,14 +77,19 @@ class Experiment(Problem):
         from msam_bench.cli.jobs import train_all
         from msam_bench.cli.settings import Judged, Paired, Settings, chosen_methods, planned
         from msam_bench.cli.settings import baselines as modalities_apart
+        from msam_bench.analysis.assessment import diverged_seeds
+        from msam_bench.cli.tuning import tune_first
         from msam_bench.reporting.report import compare
 
         location, where = self._place(workers, runs)
         changes, paired = Settings(**settings), Paired(seeds, first_seed, self.fusion)
         choice = chosen_methods(location, self.fusion, _listed(methods), first_seed, changes)
+        self._check(planned(location, choice.methods, paired, changes)[:1])
+        with _explained():
+            how = "none" if tune is None and not self._tunable else tune
+            changes, untuned = tune_first(location, self.fusion, choice.methods, how, changes, where)
         configs = planned(location, choice.methods, paired, changes)
-        self._check(configs[:1])
-        judged = Judged(metric or next(iter(self.metrics), None), margin, baselines)
+        judged = Judged(metric, margin, baselines).by_default(configs)
         apart = [run for run in modalities_apart(location, paired, judged, changes) if run not in configs]
         diverged: list[RunConfig] = []
         with _explained():
@@ -88,7 +97,7 @@ class Experiment(Problem):
         notes = tuple(choice.notes)
         if not records:
             raise ValueError(f"All {len(diverged)} runs diverged; lower the learning rate.")
-        question = judged.question(diverged)
+        question = replace(judged.question(), diverged=diverged_seeds(diverged), untuned=untuned)
         return Comparison(records, compare(records, notes=notes, question=question), notes, _command(), question)
 
     def train(
@@ -240,6 +249,11 @@ class Experiment(Problem):
                 "other; give it a name in a module (experiment = Experiment(...)) to train several at a time."
             )
         return location, Where(1, _ALONE, Path(runs))
+
+    @property
+    def _tunable(self) -> bool:
+        """Whether the optimizer takes a learning rate."""
+        return not callable(self.optimizer) or "lr" in inspect.signature(self.optimizer).parameters
 
     def _check(self, configs: Iterable[RunConfig]) -> None:
         """Refuses what could not be trained, by one batch of it, and says once what cannot be repeated.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from msam.types import Criterion, Inputs
+    from msam_bench.config.run import Fusion
 
 _PACKAGE = __name__.rpartition(".")[0]
 
@@ -65,7 +66,7 @@ class Problem:
     call: Callable[[Any, Inputs], Tensor] | None = None
     optimizer: str | Callable[..., Optimizer] | None = None
     schedule: str | Callable[[Optimizer], Any] | None = None
-    fusion: Literal["late", "early"] = "late"
+    fusion: Fusion = "late"
     epochs: int | None = None
     early_stopping: int | None = None
     clip: float | None = None

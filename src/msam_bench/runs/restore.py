@@ -18,6 +18,7 @@ from msam_bench.config.run import RunConfig, validated
 from msam_bench.encoders import encoder, weights
 from msam_bench.experiment.building import make_model
 from msam_bench.experiment.source import problem_of
+from msam_bench.fusions import FUSIONS
 from msam_bench.runs import snapshots
 from msam_bench.training import checkpoint
 from msam_bench.training.metrics import scoring
@@ -38,8 +39,16 @@ def model_of(config: RunConfig, dataset: data.Dataset) -> nn.Module:
         name: encoder(spec, widths[name], config.hidden, config.encoder(name).name, **config.encoder(name).params)
         for name, spec in dataset.modality_specs.items()
     }
-    late = config.fusion == "late"
-    return FusionModel(encoders, LateFusion(widths, outputs) if late else EarlyFusion(widths, outputs, config.trunk))
+    return FusionModel(encoders, _fusion(config, widths, outputs))
+
+
+def _fusion(config: RunConfig, widths: dict[str, int], outputs: int) -> nn.Module:
+    """The fusion of a configuration."""
+    if config.fusion == "late":
+        return LateFusion(widths, outputs)
+    if config.fusion == "early":
+        return EarlyFusion(widths, outputs, config.trunk)
+    return FUSIONS[config.fusion](widths, outputs, config.hidden)
 
 
 def load_weights(model: nn.Module, config: RunConfig) -> None:

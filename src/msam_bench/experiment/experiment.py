@@ -74,10 +74,10 @@ class Experiment(Problem):
         Raises:
             ValueError: what cannot be trained, before anything is.
         """
+        from msam_bench.analysis.assessment import diverged_seeds
         from msam_bench.cli.jobs import train_all
         from msam_bench.cli.settings import Judged, Paired, Settings, chosen_methods, planned
         from msam_bench.cli.settings import baselines as modalities_apart
-        from msam_bench.analysis.assessment import diverged_seeds
         from msam_bench.cli.tuning import tune_first
         from msam_bench.reporting.report import compare
 

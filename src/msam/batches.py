@@ -17,11 +17,11 @@ from msam.types import Batches, Inputs
 
 
 def moved(objective: Objective, batches: Batches) -> Iterator[tuple[Inputs, Tensor]]:
-    """The batches, on the model's device."""
+    """The batches, on the model's device; those in pinned memory are copied while the device computes."""
     for inputs, target in batches:
         device = objective.device
         there = {name: moved_to(value, device) for name, value in inputs.items()}
-        yield zero_absent_rows(there), target.to(device)
+        yield zero_absent_rows(there), target.to(device, non_blocking=device.type != "cpu")
 
 
 def average_over(objective: Objective, batches: Batches, measure: Callable[[Inputs, Tensor], Tensor]) -> Tensor:

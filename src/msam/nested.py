@@ -28,10 +28,14 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def moved_to(value: Any, device: torch.device) -> Any:
-    """The same value on a device."""
+    """The same value on a device; one in pinned memory is copied to an accelerator while that computes."""
     if isinstance(value, PackedSequence):
         return value.to(device)  # type: ignore[arg-type]  # torch declares fewer forms than it has
-    return value.to(device) if isinstance(value, Tensor) else _rebuilt(value, lambda part: moved_to(part, device))
+    return (
+        value.to(device, non_blocking=device.type != "cpu")
+        if isinstance(value, Tensor)
+        else _rebuilt(value, lambda part: moved_to(part, device))
+    )
 
 
 def has_tensors(value: Any) -> bool:

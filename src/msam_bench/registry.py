@@ -162,7 +162,7 @@ def load(location: str, what: str) -> Any:
         sys.path.append(here)
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError, NameError, LookupError) as error:
         raise ValueError(f"Expected {what} at {location!r}, found none: {error}.") from None
 
 

@@ -33,7 +33,13 @@ ENGINES = {
     "msam.integrations.accelerate": {"accelerate"},
     "msam.integrations.transformers": {"transformers"},
 }
-TALKERS = ("msam_bench.runs.fit", "msam_bench.runs.assembly", "msam_bench.cli", "msam_bench.__main__")
+TALKERS = (
+    "msam_bench.runs.fit",
+    "msam_bench.runs.assembly",
+    "msam_bench.runs.machine",
+    "msam_bench.cli",
+    "msam_bench.__main__",
+)
 LONGEST_BODY = 40
 
 

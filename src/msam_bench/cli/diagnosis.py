@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where
 from msam_bench.cli.screen import report_folder
-from msam_bench.cli.settings import Paired, Settings, check_positive
+from msam_bench.cli.settings import DataOrNone, Paired, Settings, check_positive
 from msam_bench.cli.study import answer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def diagnose(
     run: Path | None = None,
     *,
-    data: str | None = None,
+    data: DataOrNone = None,
     paired: Paired = Paired(),
     settings: Settings = Settings(),
     where: Where = Where(),
@@ -35,7 +35,8 @@ def diagnose(
     Args:
         run: The folder of a finished run: its model is diagnosed, with its method, data set, fusion and settings; its
             seed is the first, and further runs lie beside it if --runs is not given.
-        data: Name of a data set (see `msam data list`), or path of a prepared one; digits6 if not given.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment; digits6 if not given.
         paired: Seeds and fusion.
         settings: Changes to the data set's default settings.
         where: Where runs are trained and kept.

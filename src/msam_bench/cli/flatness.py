@@ -9,7 +9,7 @@ from typing import Literal
 from msam_bench.cli.app import app, study_app
 from msam_bench.cli.jobs import Where, pool
 from msam_bench.cli.screen import counting, line, report_folder, show_result
-from msam_bench.cli.settings import METHODS, Paired, Settings, chosen_methods, planned
+from msam_bench.cli.settings import METHODS, Data, Paired, Settings, chosen_methods, planned
 from msam_bench.cli.study import answer
 
 
@@ -72,7 +72,7 @@ def landscape(
 @study_app.command(name="flatness")
 def study_flatness(
     *,
-    data: str = "digits6",
+    data: Data = "digits6",
     methods: str = METHODS,
     paired: Paired = Paired(),
     settings: Settings = Settings(),
@@ -86,7 +86,8 @@ def study_flatness(
     """Do non-dominant modalities end in sharper minima, and does that cost accuracy? Runs that are there are reused.
 
     Args:
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment.
         methods: Methods, separated by commas; the first reference is joint.
         paired: Seeds and fusion.
         settings: Changes to the data set's default settings.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from msam_bench.runs.choice import Choice
 
 METHODS = "joint,sam,gnp,msam,msam-encoder"
+Fusion = Literal["late", "early", "sum", "gated", "film", "bilinear", "transformer"]
+"""As in `config.run`, which is not imported for help."""
+Data = Annotated[str, Parameter(name=("--data", "--experiment"))]
+"""The name of a data set, or `package.module:name` of an experiment."""
+DataOrNone = Annotated[str | None, Parameter(name=("--data", "--experiment"))]
 
 
 @Parameter(name="*")
@@ -47,6 +52,18 @@ class Settings:
     "Width of the encoders' hidden layers."
     select: Literal["best", "last"] | None = None
     "Which epoch's weights are tested: best on validation, or last."
+    early_stopping: int | None = None
+    "Epochs without a better validation score after which training ends; never if not given."
+    clip: float | None = None
+    "Largest norm of the gradient of a step."
+    accumulate: int | None = None
+    "Batches a step."
+    device: str | None = None
+    "Where to train: auto (a GPU if there is one), cpu, cuda, cuda:N or mps."
+    precision: Literal["32", "bf16", "16"] | None = None
+    "Of forward passes: 32, bf16, or 16 with a gradient scaler."
+    loader_workers: int | None = None
+    "Processes that load the Datasets of an experiment."
     snapshots: int | None = None
     "Keep the weights every so many epochs; a finished run without them is trained again."
     config: Path | None = None
@@ -64,8 +81,8 @@ class Paired:
     "Number of paired seeds; a seed draws the split, the initial weights and the batches."
     first_seed: int = 0
     "The first of them."
-    fusion: Literal["late", "early"] = "late"
-    "Late (linear on the concatenated features) or early (a maxout trunk)."
+    fusion: Fusion = "late"
+    "Late (linear on the concatenated features), early (a maxout trunk), or sum, gated, film, bilinear, transformer."
 
     @property
     def numbers(self) -> range:
@@ -89,6 +106,11 @@ class Judged:
     "Smallest difference that matters: in points, or in hundredths of the metric's unit."
     baselines: int = 6
     "Seeds on which each modality is trained apart too, to tell whether fusion pays; 0 for none."
+
+    def by_default(self, runs: Sequence[RunConfig]) -> Judged:
+        """The same, with the first metric of an experiment where none is named."""
+        metrics = runs[0].experiment.metrics if runs and runs[0].experiment else ()
+        return self if self.metric or not metrics else replace(self, metric=metrics[0])
 
     def question(self, diverged: Sequence[RunConfig] = (), untuned: Sequence[str] = ()) -> Question:
         """The question to runs, of which some diverged.
@@ -145,9 +167,18 @@ def baselines(data: str, paired: Paired, judged: Judged, settings: Settings) -> 
     if len(names) < 2:
         return []
     seeds = paired.numbers[: max(0, judged.baselines)]
-    return [
+    runs = [
         resolved(data, paired.fusion, f"unimodal:modality={name}", seed, settings) for seed in seeds for name in names
     ]
+    return [] if runs and runs[0].experiment and _closed(runs[0]) else runs
+
+
+def _closed(config: RunConfig) -> bool:
+    """Whether the model of an experiment shows no encoders, so that no modality can be trained apart."""
+    from msam_bench.data import source
+    from msam_bench.runs.choice import refusal
+
+    return refusal(config, source(config.data).load(config.seed)) is not None
 
 
 def planned(data: str, methods: Sequence[str], paired: Paired, settings: Settings) -> list[RunConfig]:
@@ -162,11 +193,13 @@ def resolved(data: str, fusion: str, method: str, seed: int, settings: Settings)
     from msam_bench.config.run import check_encoders
     from msam_bench.data import source
     from msam_bench.registry import build
+    from msam_bench.runs.machine import find_device
 
     dataset = source(data)
     given = asdict(settings)
     config = resolve(data, fusion, method, given.pop("config"), seed=seed, **given)
     check_encoders(config, dataset.modalities)
+    find_device(config.device)
     value = "accuracy" if dataset.classes else "r2"
     build(config.method, config.widths(dataset.modalities), max(1, len(dataset.classes)), value)
     return config

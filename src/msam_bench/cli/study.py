@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from msam_bench.cli.app import study_app
 from msam_bench.cli.jobs import Where, pool, train_all
 from msam_bench.cli.screen import counting, report_folder, show_result
-from msam_bench.cli.settings import Paired, Settings
+from msam_bench.cli.settings import DataOrNone, Paired, Settings
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
+    from msam_bench.reporting.result import Result
     from msam_bench.runs.record import RunRecord
     from msam_bench.studies import Request, Study
 
@@ -66,9 +67,25 @@ def answer(
         configs: runs to train, those of the study's plan if None.
         trained: finished runs that come before these.
     """
+    from msam_bench.runs.record import environment
+
+    result, records = conclude(study, request, where, configs, trained)
+    show_result(result, folder, records, None if records else environment())
+
+
+def conclude(
+    study: Study,
+    request: Request,
+    where: Where,
+    configs: Sequence[RunConfig] | None = None,
+    trained: Sequence[RunRecord] = (),
+) -> tuple[Result, list[RunRecord]]:
+    """Trains what is missing, measures and concludes; the result, and the runs that it rests on.
+
+    The arguments are those of `answer`.
+    """
     import torch
 
-    from msam_bench.runs.record import environment
     from msam_bench.studies import Bench
 
     diverged: list[RunConfig] = []
@@ -76,13 +93,13 @@ def answer(
     records = [*trained, *(train_all(missing, where, diverged) if missing else ())]
     bench = Bench(partial(pool, where), counting, torch.manual_seed)
     measurements = study.measure(records, request, bench)
-    show_result(study.answer(measurements, diverged), folder, records, None if records else environment())
+    return study.answer(measurements, diverged), records
 
 
 def _verb(name: str) -> Callable[..., None]:
     def verb(
         *,
-        data: str | None = None,
+        data: DataOrNone = None,
         methods: str | None = None,
         paired: Paired = Paired(),
         settings: Settings = Settings(),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where, pool
 from msam_bench.cli.screen import command, console, counting, line, new_grid
-from msam_bench.cli.settings import METHODS, Settings, check_positive, chosen_methods
+from msam_bench.cli.settings import METHODS, Data, Fusion, Settings, check_positive, chosen_methods
 
 if TYPE_CHECKING:
     from msam_bench.tuning.sweep import Sweep
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @app.command
 def sweep(
     *,
-    data: str = "digits6",
+    data: Data = "digits6",
     methods: str = METHODS,
     trials: int = 7,
     seeds: int = 3,
-    fusion: Literal["late", "early"] = "late",
+    fusion: Fusion = "late",
     settings: Settings = Settings(),
     where: Where = Where(),
     study: Path | None = None,
@@ -34,11 +34,12 @@ def sweep(
     the learning rate of all methods that have a setting of their own.
 
     Args:
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment.
         methods: Methods, separated by commas, without arguments. All is every method that suits.
         trials: Trials a method, those that are pruned or diverge counted; more than last time goes on from there.
         seeds: Seeds a trial, 1000 and on; a trial that is clearly behind after two has no more.
-        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        fusion: Late (linear on the concatenated features), early (a maxout trunk), or one of the others.
         settings: Changes to the data set's default settings; --lr is then the learning rate of all methods that have a
             setting of their own.
         where: Where runs are trained and kept.

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Literal
 from msam_bench.cli.app import app
 from msam_bench.cli.jobs import Where, train_all, train_here
 from msam_bench.cli.screen import line, report_folder, show_comparison
-from msam_bench.cli.settings import METHODS, Judged, Paired, Settings, baselines, chosen_methods, planned, resolved
+from msam_bench.cli.settings import (
+    METHODS,
+    Data,
+    Fusion,
+    Judged,
+    Paired,
+    Settings,
+    baselines,
+    chosen_methods,
+    planned,
+    resolved,
+)
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
 @app.command
 def compare(
     *,
-    data: str = "digits6",
+    data: Data = "digits6",
     methods: str = METHODS,
     paired: Paired = Paired(),
     settings: Settings = Settings(),
@@ -32,7 +43,8 @@ def compare(
     Each modality is trained apart, too: the first question is whether fusion pays.
 
     Args:
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment.
         methods: Methods, separated by commas; arguments are written name:key=value, such as sam:rho=0.1. All is every
             method that suits the data and the fusion.
         paired: Seeds and fusion.
@@ -48,25 +60,26 @@ def compare(
 
     folder = report_folder(report, f"{stem(data)}-{paired.fusion}")
     choice = chosen_methods(data, paired.fusion, methods, paired.first_seed, settings)
-    question = judged.question()
+    judged.question()  # what cannot be asked is refused before anything is trained
     settings, untuned = tune_first(data, paired.fusion, choice.methods, tune, settings, where)
     runs = planned(data, choice.methods, paired, settings)
     apart = [run for run in baselines(data, paired, judged, settings) if run not in runs]
+    judged = judged.by_default(runs)
     diverged: list[RunConfig] = []
     records = train_all([*runs, *apart], where, diverged)
     if not records:
         raise ValueError(f"All {len(diverged)} runs diverged; lower the learning rate, such as --lr 0.001.")
-    question = replace(question, diverged=diverged_seeds(diverged), untuned=untuned)
+    question = replace(judged.question(), diverged=diverged_seeds(diverged), untuned=untuned)
     show_comparison(records, folder, choice.notes, question)
 
 
 @app.command
 def train(
     *,
-    data: str = "digits6",
+    data: Data = "digits6",
     method: str = "msam",
     seed: int = 0,
-    fusion: Literal["late", "early"] = "late",
+    fusion: Fusion = "late",
     settings: Settings = Settings(),
     resume: Path | None = None,
     runs: Path = Path("runs"),
@@ -74,10 +87,11 @@ def train(
     """Train one run. A run that was interrupted is continued where it was, one that is finished is shown.
 
     Args:
-        data: Name of a data set (see `msam data list`), or path of a prepared one.
+        data: Name of a data set (see `msam data list`), path of a prepared one, or package.module:name of an
+            experiment.
         method: A method; arguments are written name:key=value, such as sam:rho=0.1.
         seed: Draws the split, the initial weights and the batches.
-        fusion: Late (linear on the concatenated features) or early (a maxout trunk).
+        fusion: Late (linear on the concatenated features), early (a maxout trunk), or one of the others.
         settings: Changes to the data set's default settings.
         resume: Continue the run in this folder; the other options are read from it.
         runs: Folder of the run folders.

@@ -61,7 +61,18 @@ def defaults(data: str) -> dict[str, Any]:
     A published data set that is prepared under a name of its own has the settings of what it is; any other prepared
     store has those of imported data.
     """
+    if own := _experiment(data):
+        return own
     return _shipped(data) or _shipped(_published(data)) or (_shipped("imported") if _is_store(data) else {})
+
+
+def _experiment(data: str) -> dict[str, Any]:
+    """The settings of the experiment at `module:name`, over those of the data set that it takes, if it does."""
+    from msam_bench.experiment.planning import named_data, settings_at
+
+    settings = settings_at(data)
+    named = named_data(data) if settings else None
+    return _merged(defaults(named) if named else {}, {"run": settings}) if settings else {}
 
 
 @cache

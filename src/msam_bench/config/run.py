@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from msam_bench.names import nearest
 
-Fusion = Literal["late", "early"]
+Fusion = Literal["late", "early", "sum", "gated", "film", "bilinear", "transformer"]
 Scalar = bool | int | float | str
 MOST, WIDEST = 10**9, 2**16
 """Above these, a number of epochs, samples or features is a slip of the hand: no machine could hold or do it."""
@@ -79,6 +79,20 @@ class EncoderConfig(Frozen):
     sha256: str | None = None
 
 
+class ExperimentConfig(Frozen):
+    """The code of an experiment of the user's own; where it lies is the run's `data`.
+
+    Args:
+        sources: module, or function without a file -> sha256 of its code.
+        parts: field of the experiment -> the function that fills it.
+        metrics: names; the first one selects the epoch.
+    """
+
+    sources: dict[str, str]
+    parts: dict[str, str] = {}
+    metrics: tuple[str, ...] = ()
+
+
 class RunConfig(Frozen):
     """Everything that decides the numbers of a run.
 
@@ -86,7 +100,7 @@ class RunConfig(Frozen):
         data: name of the data set, or path of a prepared one.
         method: what turns a batch into gradients.
         seed: of the split, the initial weights, the order of batches and dropout.
-        fusion: late (linear on the concatenation) or early (maxout trunk).
+        fusion: late (linear on the concatenation), early (maxout trunk), or one of `msam_bench.fusions`.
         epochs: passes over the training split.
         budget: what every method gets the same number of: `epochs`, or `gradients`, which are as many as joint training
             makes in these epochs, so that a method with two a batch trains half as long.
@@ -98,6 +112,14 @@ class RunConfig(Frozen):
         trunk: widths of the early fusion's maxout layers.
         select: which epoch's weights are tested: `best` on validation, or `last`.
         snapshots: keep the weights every so many epochs, 0 for never; decides no number.
+        early_stopping: epochs without a better validation score after which training ends; never if None.
+        clip: largest norm of the gradient of a step; unlimited if None.
+        accumulate: batches a step.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; runs of different devices are one run, and their records say
+            where they were trained.
+        precision: of forward passes: `32`, `bf16`, or `16` with a gradient scaler.
+        loader_workers: processes that load an experiment's Datasets.
+        experiment: the code of an experiment of the user's own.
     """
 
     data: str = "digits6"
@@ -114,6 +136,20 @@ class RunConfig(Frozen):
     trunk: tuple[Annotated[int, Field(ge=1, le=WIDEST)], ...] = (128, 64)
     select: Literal["best", "last"] = "best"
     snapshots: int = Field(0, ge=0)
+    early_stopping: int | None = Field(None, ge=1, le=MOST)
+    clip: float | None = Field(None, gt=0, allow_inf_nan=False)
+    accumulate: int = Field(1, ge=1, le=MOST)
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    precision: Literal["32", "bf16", "16"] = "32"
+    loader_workers: int = Field(0, ge=0, le=1024)
+    experiment: ExperimentConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_stopping(self) -> RunConfig:
+        """Early stopping counts from the best epoch, which `last` does not know."""
+        if self.early_stopping and self.select == "last":
+            raise ValueError("early stopping counts epochs since the best one: leave out select=last or early_stopping")
+        return self
 
     def encoder(self, modality: str) -> EncoderConfig:
         """The configuration of a modality's encoder, its features filled in."""
@@ -127,9 +163,15 @@ class RunConfig(Frozen):
     @property
     def identity(self) -> str:
         """A hash of everything above that decides a number, and of the version of the software."""
-        decisive = self.model_dump(mode="json", exclude={"snapshots": True, "method": {"tuned"}})
+        aside = {name for name in _LATER if getattr(self, name) == RunConfig.model_fields[name].default}
+        exclude: Any = {"snapshots": True, "device": True, "method": {"tuned"}, **dict.fromkeys(aside, True)}
+        decisive = self.model_dump(mode="json", exclude=exclude)
         text = json.dumps([metadata.version("msam"), decisive], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_LATER = ("early_stopping", "clip", "accumulate", "precision", "loader_workers", "experiment")
+"""Settings that count only where they are not the default, so that runs from before they were there are found."""
 
 
 def parse_method(text: str) -> MethodConfig:

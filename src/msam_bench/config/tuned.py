@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 
+from msam_bench.config.run import Fusion
 from msam_bench.names import nearest
 from msam_bench.registry import methods
 
-FUSIONS = ("late", "early")
+FUSIONS = get_args(Fusion)
 
 
 def text(comment: Iterable[str], fusion: str, lr: float, chosen: dict[str, dict[str, Any]]) -> str:

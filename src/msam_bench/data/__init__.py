@@ -55,7 +55,7 @@ def source(name: str) -> Source:
     """The data set of that name: one that is registered, one that is prepared here, or the prepared store at that path.
 
     NAMExM is a data set of vectors with its features in M equal modalities; `synthetic:DIAL=VALUE,...` is generated;
-    `package.module:name` is a `Source` there.
+    `package.module:name` is a `Source` there, or an `Experiment`, of which the data are these.
 
     Raises:
         ValueError: There is none (the message has the nearest name), or its store is damaged.
@@ -79,8 +79,12 @@ def source(name: str) -> Source:
 
 
 def _loaded(location: str) -> Source:
-    """The source at `package.module:name`."""
+    """The source at `package.module:name`, or that of the experiment there."""
+    from msam_bench.experiment.source import problem_source
+
+    if (own := problem_source(location, source)) is not None:
+        return own
     each = load(location, "a data set")
     if not isinstance(each, Source):
-        raise ValueError(f"Expected an msam_bench.data.Source at {location!r}, found {each!r}.")
+        raise ValueError(f"Expected an msam_bench Experiment or data.Source at {location!r}, found {each!r}.")
     return each

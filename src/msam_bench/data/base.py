@@ -102,6 +102,7 @@ class Dataset:
         fingerprint: 64 hexadecimal digits that say which data and which recipe, the same for all seeds: two runs are
             comparable only if theirs are equal.
         modality_specs: Specification of each modality; inferred from its shape if omitted.
+        criterion: (outputs, target) -> scalar mean loss; that of the score if None.
 
     Raises:
         ValueError: Other splits, or modalities or shapes that differ between splits.
@@ -112,6 +113,7 @@ class Dataset:
     classes: tuple[str, ...]
     fingerprint: str
     modality_specs: Mapping[str, Modality] = field(default_factory=dict)
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         if set(self.splits) != set(SPLITS):

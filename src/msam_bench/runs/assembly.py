@@ -15,20 +15,26 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from msam import Method
 from msam.batches import moved
 from msam_bench import data
 from msam_bench.config.run import OptimizerConfig, RunConfig
+from msam_bench.experiment.building import make_optimizer as make_users_optimizer
+from msam_bench.experiment.problem import Problem
+from msam_bench.experiment.source import problem_of
 from msam_bench.registry import build
+from msam_bench.runs.machine import Machine
 from msam_bench.runs.restore import load_weights, model_of
+from msam_bench.runs.samples import Samples
 from msam_bench.training.budget import Budget
 from msam_bench.training.distributed import ProcessGroup
 from msam_bench.training.evaluation import Evaluator
-from msam_bench.training.loaders import OrderedBatches, SplitLoader, SplitSet
 from msam_bench.training.loop import Loop
 from msam_bench.training.metrics import Score, scoring
 from msam_bench.training.passes import PassCount
+from msam_bench.training.updates import Update
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Assembly:
         budget: ends the loop.
         loop: trains.
         evaluator: of the splits.
+        machine: device and precision.
+        metrics: names of metrics that are measured beside the score; the first one selects the epoch.
     """
 
     config: RunConfig
@@ -54,6 +62,8 @@ class Assembly:
     budget: Budget
     loop: Loop
     evaluator: Evaluator
+    machine: Machine
+    metrics: tuple[str, ...] = ()
 
 
 def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assembly:
@@ -67,14 +77,20 @@ def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assemb
         ValueError: an impossible configuration, or data or weights that are missing or damaged.
     """
     processes = processes or ProcessGroup()
+    problem, machine = problem_of(config), Machine.of(config)
     dataset = data.source(config.data).load(config.seed)
-    train = SplitLoader(dataset.splits["train"], config.batch_size, config.seed, processes)
+    samples = Samples(config, dataset, pinned=machine.device.type == "cuda")
+    train = samples.training(processes)
     torch.manual_seed(config.seed)
-    score, model = scoring(dataset), model_of(config, dataset)
+    score, model = machine.score(scoring(dataset)), model_of(config, dataset)
     load_weights(model, config)
     method = build(config.method, config.widths(dataset.modalities), dataset.outputs, score.value)
-    optimizer = make_optimizer(config.optimizer, [*model.parameters(), *method.parameters()])
-    backward = method.on(processes.wrap(model), score.criterion)
+    model.to(machine.device)
+    if problem and callable(problem.optimizer):
+        optimizer = make_users_optimizer(problem, model, method, config.optimizer.lr)
+    else:
+        optimizer = make_optimizer(config.optimizer, [*model.parameters(), *method.parameters()])
+    backward = method.on(processes.wrap(model), scoring(dataset).criterion, **machine.options())
     passes = PassCount(backward.objective)
     budget = Budget(config.budget, config.epochs, train.batches, passes)
     loop = Loop(
@@ -82,8 +98,9 @@ def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assemb
         backward,
         optimizer,
         train.shuffled,
-        sets={name: OrderedBatches(dataset.splits[name], config.batch_size) for name in ("train", "valid")},
-        scheduler=budget.scheduler(config.optimizer.schedule, optimizer, config.optimizer.step_epochs),
+        sets={name: samples.ordered(name) for name in ("train", "valid")},
+        scheduler=_scheduler(config, problem, budget, optimizer),
+        update=Update(config.accumulate, config.clip, machine.scaler),
         stop=lambda: budget.spent,
         progress=budget.done,
         passes=passes,
@@ -91,9 +108,19 @@ def assemble(config: RunConfig, processes: ProcessGroup | None = None) -> Assemb
     )
     if processes.rank:
         torch.manual_seed(config.seed + 1_000_003 * processes.rank)  # dropout masks of its own
-    sets = {name: SplitSet(split) for name, split in dataset.splits.items()}
-    evaluator = Evaluator(backward, score, sets, dataset.modalities, processes)
-    return Assembly(config, dataset, score, model, method, budget, loop, evaluator)
+    evaluator = Evaluator(backward, score, samples.evaluated(), dataset.modalities, processes)
+    metrics = config.experiment.metrics if config.experiment else ()
+    return Assembly(config, dataset, score, model, method, budget, loop, evaluator, machine, metrics)
+
+
+def _scheduler(
+    config: RunConfig, problem: Problem | None, budget: Budget, optimizer: torch.optim.Optimizer
+) -> LRScheduler:
+    """The schedule of the learning rate, by its name or as a problem makes it."""
+    if problem and callable(problem.schedule):
+        made: LRScheduler = problem.schedule(optimizer)
+        return made
+    return budget.scheduler(config.optimizer.schedule, optimizer, config.optimizer.step_epochs)
 
 
 def seconds_of(config: RunConfig, steps: int = 4) -> float:

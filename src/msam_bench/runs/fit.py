@@ -29,6 +29,7 @@ from msam_bench.runs import record as runs
 from msam_bench.runs.assembly import assemble
 from msam_bench.runs.inference import predictions_of
 from msam_bench.runs.lookup import find_finished, unimodal_scores
+from msam_bench.runs.measuring import measure, merit_of
 from msam_bench.training import checkpoint
 from msam_bench.training.distributed import ProcessGroup
 from msam_bench.training.divergence import Diverged
@@ -105,7 +106,7 @@ class ResumableRun:
         saved = time.monotonic()
         self._snapshot()
         try:
-            for epoch in self.loop.epochs(self.parts.budget.over):
+            for epoch in self.loop.epochs(self._over):
                 self._keep_row(epoch)
                 if self.processes.broadcast(lambda saved=saved: time.monotonic() - saved > self.every):  # type: ignore[misc]
                     self._save()
@@ -121,6 +122,11 @@ class ResumableRun:
         self._finish()
         return self.processes.broadcast(lambda: runs.read(self.folder))
 
+    def _over(self, epoch: int) -> bool:
+        """Whether training ends after so many epochs: the budget is spent, or validation has long not been better."""
+        patience = self.config.early_stopping
+        return self.parts.budget.over(epoch) or (patience is not None and epoch - self.selection.epoch >= patience)
+
     def _keep_row(self, epoch: TrainedEpoch) -> None:
         """Evaluates after an epoch; the row goes to `metrics.csv`, the weights to a snapshot where one is due."""
         self.rows.append(self._row(epoch))
@@ -130,7 +136,9 @@ class ResumableRun:
 
     def _row(self, epoch: TrainedEpoch) -> dict[str, float]:
         train, valid = self.evaluator.evaluate("train"), self.evaluator.evaluate("valid")
-        self.selection.consider(epoch.number, *valid, self.parts.model, self.parts.method)
+        measured = measure(self.evaluator, "valid", self.parts.metrics)
+        merit = merit_of(measured) if measured else valid[0]
+        self.selection.consider(epoch.number, merit, valid[1], self.parts.model, self.parts.method)
         return {
             "epoch": epoch.number,
             "lr": epoch.rate,
@@ -139,6 +147,7 @@ class ResumableRun:
             "valid_loss": valid[1],
             "valid_accuracy": valid[0],
             "tau": overfitting_gap(train[0], valid[0]),
+            **{f"valid_{name}": value for name, value in measured.items()},
             **epoch.notes,
             **(self.evaluator.alone("valid") if self.watch.alone else {}),
             "seconds": epoch.seconds,
@@ -161,6 +170,7 @@ class ResumableRun:
             "coalitions": self.evaluator.coalitions("test"),
             "contributions": test_attribution.means,
             "switching": self.loop.switching,
+            **self._measured(),
             **cost,
         }
         self._keep(self.folder / "best.ckpt", self.selection.weights)
@@ -170,11 +180,17 @@ class ResumableRun:
         if self.processes.first:
             self.previous.unlink(missing_ok=True)
 
+    def _measured(self) -> dict[str, dict[str, float]]:
+        """The metrics of an experiment, on validation and test."""
+        names = self.parts.metrics
+        return {f"{split}_metrics": measure(self.evaluator, split, names) for split in ("valid", "test") if names}
+
     # ---- state ----------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         random = self.processes.gather(torch.get_rng_state())
-        state = {**self.loop.state_dict(), "random": random, "best": self.selection.state}
+        device = {} if (drawn := self.parts.machine.random()) is None else {"device_random": drawn}
+        state = {**self.loop.state_dict(), "random": random, **device, "best": self.selection.state}
         self._keep(self.last, state, self.previous)
 
     def _keep(self, path: Path, state: dict[str, Any], previous: Path | None = None) -> None:
@@ -207,6 +223,7 @@ class ResumableRun:
             self.loop.load_state_dict(state)
             if self.processes.rank < len(state["random"]):
                 torch.set_rng_state(state["random"][self.processes.rank].clone())  # torch reads a view from its start
+            self.parts.machine.draw_from(state.get("device_random"))
             self.selection.state = state["best"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(self._refusal(f"in {self.last.name}", str(error).partition("\n")[0])) from None
@@ -228,7 +245,7 @@ class ResumableRun:
             "warnings": self.watch.warnings,
             "status": status,
             "data": self._data(),
-            "environment": runs.environment() | {"ranks": self.processes.count},
+            "environment": runs.environment() | {"ranks": self.processes.count} | self.parts.machine.record(),
         }
         runs.write_run(self.folder, self.config, **{**parts_of_run, **more})
 

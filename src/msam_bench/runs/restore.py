@@ -8,12 +8,17 @@ objective.logits(inputs)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from msam import EarlyFusion, FusionModel, LateFusion, Objective
 from msam_bench import data
 from msam_bench.config.run import RunConfig, validated
 from msam_bench.encoders import encoder, weights
+from msam_bench.experiment.building import make_model
+from msam_bench.experiment.source import problem_of
+from msam_bench.fusions import FUSIONS
 from msam_bench.runs import snapshots
 from msam_bench.training import checkpoint
 from msam_bench.training.metrics import scoring
@@ -24,18 +29,29 @@ if TYPE_CHECKING:
     from msam_bench.runs.record import RunRecord
 
 
-def model_of(config: RunConfig, dataset: data.Dataset) -> FusionModel:
+def model_of(config: RunConfig, dataset: data.Dataset) -> nn.Module:
     """A fresh model for a data set, as a configuration describes it; its weights come from the main random stream."""
+    problem = problem_of(config)
+    if problem and problem.model:
+        return make_model(problem)
     widths, outputs = config.widths(dataset.modalities), dataset.outputs
     encoders = {
         name: encoder(spec, widths[name], config.hidden, config.encoder(name).name, **config.encoder(name).params)
         for name, spec in dataset.modality_specs.items()
     }
-    late = config.fusion == "late"
-    return FusionModel(encoders, LateFusion(widths, outputs) if late else EarlyFusion(widths, outputs, config.trunk))
+    return FusionModel(encoders, _fusion(config, widths, outputs))
 
 
-def load_weights(model: FusionModel, config: RunConfig) -> None:
+def _fusion(config: RunConfig, widths: dict[str, int], outputs: int) -> nn.Module:
+    """The fusion of a configuration."""
+    if config.fusion == "late":
+        return LateFusion(widths, outputs)
+    if config.fusion == "early":
+        return EarlyFusion(widths, outputs, config.trunk)
+    return FUSIONS[config.fusion](widths, outputs, config.hidden)
+
+
+def load_weights(model: nn.Module, config: RunConfig) -> None:
     """Puts the weights that a configuration names into the encoders.
 
     Raises:
@@ -43,7 +59,8 @@ def load_weights(model: FusionModel, config: RunConfig) -> None:
     """
     for name, settings in config.encoders.items():
         if settings.weights:
-            weights.load(model.encoders[name], Path(settings.weights), settings.sha256)
+            encoders: Any = model.encoders
+            weights.load(encoders[name], Path(settings.weights), settings.sha256)
 
 
 def restored(record: RunRecord, epoch: int | None = None) -> tuple[Objective, data.Dataset]:

@@ -161,7 +161,9 @@ class Loop:
 
     def _parts(self) -> dict[str, Any]:
         """The parts with a `state_dict`, by their keys in a checkpoint."""
-        parts = {"model": self.model, "method": self.backward.method, "optimizer": self.optimizer}
+        parts: dict[str, Any] = {"model": self.model, "method": self.backward.method, "optimizer": self.optimizer}
+        if self.update.scaler:
+            parts["scaler"] = self.update.scaler
         return parts | ({"scheduler": self.scheduler} if self.scheduler else {})
 
     def _steps(self, epoch: Epoch) -> Iterator[None]:

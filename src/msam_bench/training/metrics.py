@@ -12,7 +12,7 @@ Both scores are means over samples, so batches, ranks and Shapley values may be 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
@@ -47,7 +47,8 @@ class Score:
 
 def scoring(dataset: Dataset) -> Score:
     """The score of a data set."""
-    return ACCURACY if dataset.classes else R2
+    score = ACCURACY if dataset.classes else R2
+    return replace(score, criterion=dataset.criterion) if dataset.criterion else score
 
 
 def squared_error(outputs: Tensor, target: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.amp import GradScaler
     from torch.optim import Optimizer
 
 
@@ -25,6 +26,7 @@ class Update:
     Args:
         accumulate: batches a step; the step is along the mean of their gradients.
         clip: largest norm of the gradient of a step; unlimited if None.
+        scaler: what scaled the losses of these gradients, in half precision; it leaves out steps that overflow.
 
     Raises:
         ValueError: no batch a step, or a norm that is not positive.
@@ -32,6 +34,7 @@ class Update:
 
     accumulate: int = 1
     clip: float | None = None
+    scaler: GradScaler | None = None
     batches: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -54,11 +57,21 @@ class Update:
             for weight in _weights(optimizer):
                 if weight.grad is not None:
                     weight.grad /= self.batches
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
         if self.clip is not None:
             nn.utils.clip_grad_norm_(_weights(optimizer), self.clip)
-        optimizer.step()
+        self._step(optimizer)
         optimizer.zero_grad()
         self.batches = 0
+
+    def _step(self, optimizer: Optimizer) -> None:
+        """The optimizer's step; where losses were scaled, only of gradients that are finite."""
+        if self.scaler is None:
+            optimizer.step()
+            return
+        self.scaler.step(optimizer)
+        self.scaler.update()
 
 
 def _weights(optimizer: Optimizer) -> Iterator[Tensor]:

@@ -162,7 +162,9 @@ def _ensemble(verdict: Verdict) -> Iterator[Sentence]:
     if contrast.outcome is Outcome.EQUIVALENT:
         words = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
     elif contrast.outcome is Outcome.UNDECIDED:
-        words = f"{name} is neither shown to differ from {reference} nor not to: the data fit {low} to {high}."
+        words = (
+            f"Whether {name[0].lower()}{name[1:]} differs from {reference} is undecided: the data fit {low} to {high}."
+        )
     stated = claim(ENSEMBLE, contrast, reference)
     if words and stated:
         yield Sentence(words, (stated,))
@@ -246,8 +248,9 @@ def _best(verdict: Verdict) -> Iterator[Sentence]:
         yield Sentence(f"{leader.name} is the best: it is better than each of the other {count - 1}.", tuple(claims))
     else:
         claims = [Claim(Relation.UNSEPARATED, leader.name, rival) for rival in leader.rivals]
+        over = "" if leader.name == verdict.reference else f" difference to {verdict.reference}"
         yield Sentence(
-            f"No single best is shown: {leader.name} has the highest mean, and is not shown to be better than "
+            f"No single best is shown: {leader.name} has the highest mean{over}, and is not shown to be better than "
             f"{_all(leader.rivals)}.",
             tuple(claims),
         )

@@ -67,7 +67,7 @@ def test_a_resolved_configuration_survives_the_record() -> None:
         ({"optimizer": {"learning": 0.1}}, "Unknown setting 'optimizer.learning'"),
         ({"epochs": 0}, "Setting 'epochs': input should be greater than or equal to 1, found 0."),
         ({"optimizer": {"lr": -1}}, "Setting 'optimizer.lr': input should be greater than 0, found -1."),
-        ({"fusion": "middle"}, "Setting 'fusion': input should be 'late' or 'early', found 'middle'."),
+        ({"fusion": "middle"}, "Setting 'fusion': input should be 'late', 'early', 'sum'"),
         ({"epochs": "many"}, "Setting 'epochs'"),
     ],
 )

@@ -340,7 +340,7 @@ def test_processes_train_what_the_command_compares(module: Callable[..., str], c
 
     name = module()
     found = __import__(name).own.compare("joint,sam:rho=0.05", seeds=2, workers=2, tune="none")
-    assert len(found.records) == 2 * 2
+    assert len(found.records) == 2 * 2 + 2 * 2  # and each modality apart
     before = {record.folder: record.timing for record in found.records}
     options = ["--tune", "none", "--methods", "joint,sam:rho=0.05", "--seeds", "2", "--workers", "1"]
     with pytest.raises(SystemExit, match="0"):

@@ -135,7 +135,7 @@ METHODS: dict[str, Callable[[Names], Method]] = {
     "relearning": lambda names: informed(Relearning(every=1, times=1), names),
     "gsam": lambda names: GSAM(rho=0.2),
     "functional-sam": lambda names: FunctionalSAM(rho=0.2),
-    "momentum-sam": lambda names: informed(MomentumSAM(rho=0.2), names),
+    "momentum-sam": lambda names: MomentumSAM(rho=0.2),
     "auxiliary": lambda names: Auxiliary(dict.fromkeys(names, 6), CLASSES, weight=0.5),
     "auxiliary-fusion": lambda names: Auxiliary(dict.fromkeys(names, 6), CLASSES, classifiers="fusion"),
     "feature-dropout": lambda names: informed(FeatureDropout(rate=0.4), names),

@@ -86,7 +86,7 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", methods())
 def test_every_method_of_the_catalogue_can_be_built(name: str) -> None:
-    params = {"modality": "fou"} if name == "unimodal" else {}
+    params = {"unimodal": {"modality": "fou"}, "pdmp": {"leader": "fou"}}.get(name, {})
     assert isinstance(build(MethodConfig(name=name, params=params), WIDTHS, 10), Method)
 
 

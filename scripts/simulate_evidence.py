@@ -20,8 +20,8 @@ from scipy import stats
 
 from msam_bench.analysis.balance import Balance, State, weigh
 from msam_bench.analysis.contrasts import Contrast, family
-from msam_bench.analysis.uncertainty import Estimate, Runs, RunScores, over_folds, over_seeds, paired_estimate
-from msam_bench.analysis.verdict import Measure
+from msam_bench.metrics.measure import Measure
+from msam_bench.metrics.uncertainty import Estimate, Runs, RunScores, over_folds, over_seeds, paired_estimate
 
 MEAN, BASE, NOISE, SEED = 1.5, 1.0, 0.2, 0.08
 OWN = {"similar": 0.33, "different": 1.6}

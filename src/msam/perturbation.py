@@ -29,14 +29,7 @@ from msam.model_state import StashedGradients, change_gradients, perturbed, scal
 from msam.nested import rows_of
 from msam.objective import Objective, Part, Pass
 from msam.types import Inputs
-from msam.weight_hooks import (
-    STEPPED,
-    changed_by_hooks,
-    deferred_optimizers,
-    hooked,
-    steps_in_backward,
-    without_hooks,
-)
+from msam.weight_hooks import STEPPED, changed_by_hooks, deferred_optimizers, hooked, steps_in_backward, without_hooks
 
 if TYPE_CHECKING:
     from msam.method import Method

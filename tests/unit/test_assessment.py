@@ -10,11 +10,11 @@ from msam_bench.analysis.assessment import Rows, apart_rows, assess, by_row, cho
 from msam_bench.analysis.contrasts import Outcome
 from msam_bench.analysis.grouping import grouped
 from msam_bench.analysis.leader import leading
-from msam_bench.analysis.sample_metrics import METRICS
 from msam_bench.analysis.sentences.verdict import text
-from msam_bench.analysis.uncertainty import RunScores
 from msam_bench.analysis.verdict import ENSEMBLE
 from msam_bench.config.resolve import resolve
+from msam_bench.metrics.sample_metrics import METRICS
+from msam_bench.metrics.uncertainty import RunScores
 from msam_bench.reporting.comparing import Question, compare, methods_of
 from msam_bench.reporting.comparison_page import draw
 from msam_bench.runs.predictions import Predictions, SplitPredictions, write

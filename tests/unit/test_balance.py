@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from msam_bench.analysis.balance import EFFECT, Balance, State, weigh
 from msam_bench.analysis.contrasts import family
 from msam_bench.analysis.sentences.balance import balance_sentences
-from msam_bench.analysis.uncertainty import Estimate, RunScores, combined
-from msam_bench.analysis.verdict import Measure
+from msam_bench.metrics.measure import Measure
+from msam_bench.metrics.uncertainty import Estimate, RunScores, combined
 
 
 def estimate(points, error=0.4, n=12):

@@ -12,11 +12,11 @@ import torch
 
 from msam_bench.analysis.probing import PENALTIES, accuracy, explained, probe, ridge, standardised
 from msam_bench.analysis.statistics import Comparison
-from msam_bench.analysis.uncertainty import RunScores
 from msam_bench.cli import main
 from msam_bench.config.resolve import label_of, resolve
 from msam_bench.data import source
 from msam_bench.data.importing import ImportOptions, plan_import
+from msam_bench.metrics.uncertainty import RunScores
 from msam_bench.reporting.study_page import markdown
 from msam_bench.runs import fit
 from msam_bench.runs.choice import refusal

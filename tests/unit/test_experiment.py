@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from msam import MSAM, SAM, LateFusion, Shapley
 from msam_bench import Experiment
-from msam_bench.experiment.identity import name_of, sources_of
+from msam_bench.data.problems.identity import name_of, sources_of
+from msam_bench.data.problems.samples import Loading, UserSplit
+from msam_bench.data.problems.streams import Streams
 from msam_bench.experiment.methods import text_of
-from msam_bench.experiment.samples import Loading, UserSplit
-from msam_bench.experiment.streams import Streams
 from msam_bench.runs.record import RunRecord
 from msam_bench.training.distributed import ProcessGroup
 
@@ -324,7 +324,7 @@ def test_experiments_without_a_name_are_known_by_what_their_functions_do() -> No
 
 def test_changed_code_is_another_run_and_is_refused_where_the_old_one_is_continued(module: Callable[..., str]) -> None:
     from msam_bench.config.resolve import resolve
-    from msam_bench.experiment.source import problem_of
+    from msam_bench.data.problems.source import problem_of
 
     name = module()
     config = resolve(f"{name}:own", "late", "joint")

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from msam_bench.analysis.baselines import constant_outputs, ensemble
-from msam_bench.analysis.sample_metrics import METRICS
-from msam_bench.runs.predictions import NAME, Predictions, SplitPredictions, halved, log_probabilities, read, write
+from msam_bench.metrics.probabilities import log_probabilities
+from msam_bench.metrics.sample_metrics import METRICS
+from msam_bench.runs.predictions import NAME, Predictions, SplitPredictions, halved, read, write
 
 DRAW = np.random.default_rng(0)
 

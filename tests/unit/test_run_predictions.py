@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from msam import shapley
-from msam_bench.analysis.sample_metrics import METRICS
 from msam_bench.config.resolve import resolve
 from msam_bench.data import source
+from msam_bench.metrics.sample_metrics import METRICS
 from msam_bench.runs.assembly import assemble
 from msam_bench.runs.fit import run
 from msam_bench.runs.predictions import read

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as sk
 
-from msam_bench.analysis.sample_metrics import METRICS, confusion, per_class
+from msam_bench.metrics.sample_metrics import METRICS, confusion, per_class
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

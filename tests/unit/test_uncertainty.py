@@ -9,7 +9,7 @@ from scipy import stats
 from msam_bench.analysis.contrasts import Contrast, Outcome, family, sidak, size_in_words
 from msam_bench.analysis.leader import leading
 from msam_bench.analysis.stability import collapsed
-from msam_bench.analysis.uncertainty import (
+from msam_bench.metrics.uncertainty import (
     Cells,
     Estimate,
     RunScores,

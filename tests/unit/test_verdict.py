@@ -12,18 +12,9 @@ from msam_bench.analysis.contrasts import Contrast, Outcome, family
 from msam_bench.analysis.leader import Leader, leading
 from msam_bench.analysis.sentences.verdict import sentences, text
 from msam_bench.analysis.stability import Collapse
-from msam_bench.analysis.uncertainty import Estimate
-from msam_bench.analysis.verdict import (
-    Baselines,
-    Chance,
-    Claim,
-    Divergence,
-    Measure,
-    Relation,
-    Verdict,
-    alone,
-    contradictions,
-)
+from msam_bench.analysis.verdict import Baselines, Chance, Claim, Divergence, Relation, Verdict, alone, contradictions
+from msam_bench.metrics.measure import Measure
+from msam_bench.metrics.uncertainty import Estimate
 
 BEATS, EQUALS, OPEN, UNSEPARATED = Relation
 CHANCE = "the majority class"

@@ -20,13 +20,13 @@ from msam_bench.analysis.baselines import constant_outputs, ensemble
 from msam_bench.analysis.contrasts import MARGIN, Contrast, family
 from msam_bench.analysis.leader import Leader, leading
 from msam_bench.analysis.run_summary import Groups, RunSummary, score_of
-from msam_bench.analysis.sample_metrics import METRICS, Metric
 from msam_bench.analysis.stability import collapsed
 from msam_bench.analysis.statistics import EXACT_UP_TO, Comparison, sign_flip_p
-from msam_bench.analysis.uncertainty import Estimate, Runs, RunScores, paired_estimate
 from msam_bench.analysis.verdict import ENSEMBLE, Baselines, Chance, Divergence, Verdict, alone
 from msam_bench.config.resolve import label_of
 from msam_bench.config.run import RunConfig
+from msam_bench.metrics.sample_metrics import METRICS, Metric
+from msam_bench.metrics.uncertainty import Estimate, Runs, RunScores, paired_estimate
 from msam_bench.names import nearest
 from msam_bench.runs.predictions import Predictions, read
 

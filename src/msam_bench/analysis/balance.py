@@ -18,8 +18,8 @@ from enum import Enum
 from math import fsum
 
 from msam_bench.analysis.contrasts import Contrast, family
-from msam_bench.analysis.uncertainty import Runs, combined, paired_estimate
-from msam_bench.analysis.verdict import Measure
+from msam_bench.metrics.measure import Measure
+from msam_bench.metrics.uncertainty import Runs, combined, paired_estimate
 
 EFFECT = 0.02
 """Smallest difference between contributions, or between probes, that a diagnosis speaks of: two points."""

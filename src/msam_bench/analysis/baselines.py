@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from msam_bench.analysis.uncertainty import Floats
-from msam_bench.runs.predictions import log_probabilities
+from msam_bench.metrics.probabilities import log_probabilities
+from msam_bench.metrics.uncertainty import Floats
 
 
 def ensemble(outputs: Mapping[str, Floats], *, classes: bool = True) -> Floats:

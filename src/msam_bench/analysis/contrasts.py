@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from msam_bench.analysis.uncertainty import Estimate
+from msam_bench.metrics.uncertainty import Estimate
 
 LEVEL = 0.05
 """Probability that a family makes at least one false statement."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from msam_bench.analysis.contrasts import Contrast, Outcome
-from msam_bench.analysis.uncertainty import Estimate
+from msam_bench.metrics.uncertainty import Estimate
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def defaults(data: str) -> dict[str, Any]:
 
 def _experiment(data: str) -> dict[str, Any]:
     """The settings of the experiment at `module:name`, over those of the data set that it takes, if it does."""
-    from msam_bench.experiment.planning import named_data, settings_at
+    from msam_bench.data.problems.planning import named_data, settings_at
 
     settings = settings_at(data)
     named = named_data(data) if settings else None

@@ -80,7 +80,7 @@ def source(name: str) -> Source:
 
 def _loaded(location: str) -> Source:
     """The source at `package.module:name`, or that of the experiment there."""
-    from msam_bench.experiment.source import problem_source
+    from msam_bench.data.problems.source import problem_source
 
     if (own := problem_source(location, source)) is not None:
         return own

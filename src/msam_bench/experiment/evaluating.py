@@ -6,8 +6,8 @@ from typing import Any
 
 from msam_bench.config.run import validated
 from msam_bench.data.base import Split
-from msam_bench.experiment.problem import Problem
-from msam_bench.experiment.samples import Loading, UserSplit
+from msam_bench.data.problems.problem import Problem
+from msam_bench.data.problems.samples import Loading, UserSplit
 from msam_bench.registry import build
 from msam_bench.runs.measuring import measure
 from msam_bench.runs.record import RunRecord

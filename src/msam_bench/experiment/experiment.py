@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from msam_bench.experiment.identity import name_of
-from msam_bench.experiment.problem import Problem
+from msam_bench.data.problems.identity import name_of
+from msam_bench.data.problems.problem import Problem
 from msam_bench.experiment.results import Answer, Comparison, Trained
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Experiment(Problem):
         self._say_what_repeats(dataset.splits["train"])
 
     def _say_what_repeats(self, split: Any) -> None:
-        from msam_bench.experiment.samples import unrepeatable
+        from msam_bench.data.problems.samples import unrepeatable
 
         loader = getattr(split, "source", None)
         if loader is not None and (reason := unrepeatable(loader)):

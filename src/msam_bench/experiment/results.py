@@ -149,7 +149,7 @@ class Trained:
 
     def model(self) -> nn.Module:
         """The model with the selected weights."""
-        from msam_bench.experiment.building import Adapted
+        from msam_bench.data.problems.building import Adapted
         from msam_bench.runs.restore import restored
 
         bare: nn.Module = restored(self.record)[0].bare

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from msam_bench.analysis.sentences.phrases import MISSING, format_difference, format_number, format_p
 from msam_bench.analysis.statistics import Comparison, Summary
-from msam_bench.analysis.verdict import Measure
 from msam_bench.files import csv_text
+from msam_bench.metrics.measure import Measure
 from msam_bench.reporting.table import escape_markdown, markdown_table
 
 PASSES = ("gradients", "forwards", "backwards", "encoder_passes")

@@ -21,9 +21,9 @@ from msam import Method
 from msam.batches import moved
 from msam_bench import data
 from msam_bench.config.run import OptimizerConfig, RunConfig
-from msam_bench.experiment.building import make_optimizer as make_users_optimizer
-from msam_bench.experiment.problem import Problem
-from msam_bench.experiment.source import problem_of
+from msam_bench.data.problems.building import make_optimizer as make_users_optimizer
+from msam_bench.data.problems.problem import Problem
+from msam_bench.data.problems.source import problem_of
 from msam_bench.registry import build
 from msam_bench.runs.machine import Machine
 from msam_bench.runs.restore import load_weights, model_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from msam_bench.analysis.sample_metrics import METRICS
+from msam_bench.metrics.sample_metrics import METRICS
 
 if TYPE_CHECKING:
     from msam_bench.training.evaluation import Evaluator

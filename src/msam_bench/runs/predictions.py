@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from msam_bench.files import write_whole
+from msam_bench.metrics.probabilities import log_probabilities
 
 NAME = "predictions.safetensors"
 VERSION = 1
@@ -109,12 +110,6 @@ def read(folder: Path) -> Predictions | None:
         raise ValueError(
             f"Expected the predictions of a run in {path}, found: {reason}; delete the run's folder to run it again."
         ) from None
-
-
-def log_probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logarithm of the softmax over the last axis `[..., classes]`."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
 def halved(logits: NDArray[Any]) -> NDArray[np.float16]:

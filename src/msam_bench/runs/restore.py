@@ -15,9 +15,9 @@ from torch import nn
 from msam import EarlyFusion, FusionModel, LateFusion, Objective
 from msam_bench import data
 from msam_bench.config.run import RunConfig, validated
+from msam_bench.data.problems.building import make_model
+from msam_bench.data.problems.source import problem_of
 from msam_bench.encoders import encoder, weights
-from msam_bench.experiment.building import make_model
-from msam_bench.experiment.source import problem_of
 from msam_bench.fusions import FUSIONS
 from msam_bench.runs import snapshots
 from msam_bench.training import checkpoint

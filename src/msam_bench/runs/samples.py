@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from msam.types import Batches
 from msam_bench.config.run import RunConfig
 from msam_bench.data import Dataset, Split
-from msam_bench.experiment.samples import MOST_SHOWN, LoaderBatches, LoaderSet, UserSplit
+from msam_bench.data.problems.samples import MOST_SHOWN, LoaderBatches, LoaderSet, UserSplit
 from msam_bench.training.distributed import ProcessGroup
 from msam_bench.training.loaders import EvaluationSet, OrderedBatches, SplitLoader, SplitSet
 

@@ -14,13 +14,13 @@ from msam_bench.analysis.balance import Balance, State, weigh
 from msam_bench.analysis.baselines import constant_outputs
 from msam_bench.analysis.grouping import folds_of
 from msam_bench.analysis.run_summary import RunSummary, score_of
-from msam_bench.analysis.sample_metrics import Metric
 from msam_bench.analysis.sentences.balance import balance_sentences
 from msam_bench.analysis.sentences.phrases import join_names
 from msam_bench.analysis.statistics import summarise
-from msam_bench.analysis.uncertainty import Runs, RunScores
 from msam_bench.config.run import MethodConfig, RunConfig, validated
 from msam_bench.data import source
+from msam_bench.metrics.sample_metrics import Metric
+from msam_bench.metrics.uncertainty import Runs, RunScores
 from msam_bench.reporting import figures as charts
 from msam_bench.reporting.figures.modalities import coalitions, shares
 from msam_bench.reporting.result import Result

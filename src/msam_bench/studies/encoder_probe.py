@@ -9,8 +9,8 @@ import torch
 
 from msam import Joint
 from msam_bench.analysis.probing import probe_outputs
-from msam_bench.analysis.sample_metrics import METRICS
-from msam_bench.analysis.uncertainty import RunScores
+from msam_bench.metrics.sample_metrics import METRICS
+from msam_bench.metrics.uncertainty import RunScores
 from msam_bench.runs.restore import restored
 from msam_bench.training.evaluation import Evaluator
 from msam_bench.training.loaders import SplitSet

@@ -19,7 +19,6 @@ from msam_bench.analysis.verdict import (
     Chance,
     Claim,
     Divergence,
-    Measure,
     Relation,
     Sentence,
     Verdict,
@@ -27,6 +26,7 @@ from msam_bench.analysis.verdict import (
     claim,
     ordered,
 )
+from msam_bench.metrics.measure import Measure
 
 SPELLED = 8
 """Undecided comparisons that are written one by one; of more, the range."""

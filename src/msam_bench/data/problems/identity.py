@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from msam_bench.experiment.problem import Problem, keep_here
+from msam_bench.data.problems.problem import Problem, keep_here
 
 _INSTALLED = tuple({str(Path(sysconfig.get_path(key)).resolve()) for key in ("stdlib", "purelib", "platlib")})
 _PLAIN = (bool, int, float, str, bytes, tuple, type(None))

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from msam import Objective
 from msam.types import Criterion, Inputs
-from msam_bench.experiment.problem import Problem
-from msam_bench.experiment.samples import Loading, UserSplit
-from msam_bench.experiment.streams import Streams
+from msam_bench.data.problems.problem import Problem
+from msam_bench.data.problems.samples import Loading, UserSplit
+from msam_bench.data.problems.streams import Streams
 from msam_bench.names import nearest
 from msam_bench.training.metrics import ACCURACY, R2
 
@@ -179,7 +179,7 @@ def inspect_problem(problem: Problem) -> Facts:
 
 def check_metrics(metrics: tuple[str, ...] | Any, classes: int) -> None:
     """Raises a ValueError if a metric is unknown or does not fit the target."""
-    from msam_bench.analysis.sample_metrics import METRICS
+    from msam_bench.metrics.sample_metrics import METRICS
 
     kind = "classes" if classes else "values"
     fitting = [name for name, metric in METRICS.items() if metric.kind == kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msam_bench.experiment.problem import Problem, problem_at
+from msam_bench.data.problems.problem import Problem, problem_at
 
 _SHARED = ("epochs", "early_stopping", "clip", "accumulate", "batch_size", "device", "precision", "loader_workers")
 
@@ -22,8 +22,8 @@ def named_data(location: str) -> str | None:
 
 
 def _settings(problem: Problem) -> dict[str, Any]:
-    from msam_bench.experiment.building import default_lr, inspect_problem
-    from msam_bench.experiment.identity import sources_of
+    from msam_bench.data.problems.building import default_lr, inspect_problem
+    from msam_bench.data.problems.identity import sources_of
 
     values = {name: value for name in _SHARED if (value := getattr(problem, name)) is not None}
     if problem.epochs is None and not isinstance(problem.data, str):

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, default_collat
 
 from msam.nested import samples_in
 from msam_bench.data.base import Split
-from msam_bench.experiment.streams import Streams
+from msam_bench.data.problems.streams import Streams
 from msam_bench.training.distributed import ProcessGroup
 from msam_bench.training.loaders import Batch, SplitLoader, SplitSet
 

@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from msam_bench.analysis.uncertainty import Floats, Integers, RunScores
-from msam_bench.analysis.verdict import Measure
-from msam_bench.runs.predictions import log_probabilities
+from msam_bench.metrics.measure import Measure
+from msam_bench.metrics.probabilities import log_probabilities
+from msam_bench.metrics.uncertainty import Floats, Integers, RunScores
 
 Kind = Literal["classes", "values", "labels"]
 """Targets: a class index `[samples]`, values `[samples, outputs]`, or 0 and 1 for each label `[samples, labels]`."""

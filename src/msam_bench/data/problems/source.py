@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msam_bench.data.base import Dataset, Source, check_seed
 from msam_bench.data.modality import Modality
-from msam_bench.experiment.problem import Problem, problem_at
+from msam_bench.data.problems.problem import Problem, problem_at
 
 if TYPE_CHECKING:
     from msam_bench.config.run import RunConfig
@@ -37,7 +37,7 @@ class ProblemSource(Source):
     @property
     def fingerprint(self) -> str:
         """The sha256 of the code that makes the data, and of the data set that it takes."""
-        from msam_bench.experiment.identity import sources_of
+        from msam_bench.data.problems.identity import sources_of
 
         known = [self.base.fingerprint if self.base else "", sorted(sources_of(self.problem).items())]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
@@ -46,8 +46,8 @@ class ProblemSource(Source):
         """The splits of a seed."""
         from dataclasses import replace
 
-        from msam_bench.experiment.building import load_splits
-        from msam_bench.experiment.samples import Loading
+        from msam_bench.data.problems.building import load_splits
+        from msam_bench.data.problems.samples import Loading
 
         check_seed(seed)
         if self.base:
@@ -87,7 +87,7 @@ def problem_source(location: str, named: Callable[[str], Source]) -> ProblemSour
         modalities, classes, shapes = base.modalities, base.classes, {}
         _check_named(problem, len(classes))
     else:
-        from msam_bench.experiment.building import inspect_problem
+        from msam_bench.data.problems.building import inspect_problem
 
         facts = inspect_problem(problem)
         modalities, classes, shapes = facts.modalities, tuple(map(str, range(facts.classes))), facts.shapes
@@ -111,7 +111,7 @@ def _spec(shape: tuple[int, ...]) -> Modality:
 
 
 def _check_named(problem: Problem, classes: int) -> None:
-    from msam_bench.experiment.building import check_metrics
+    from msam_bench.data.problems.building import check_metrics
 
     check_metrics(problem.metrics, classes)
 
@@ -124,7 +124,7 @@ def problem_of(config: RunConfig) -> Problem | None:
     """
     if config.experiment is None:
         return None
-    from msam_bench.experiment.identity import sources_of
+    from msam_bench.data.problems.identity import sources_of
 
     problem = problem_at(config.data)
     if problem is None:

@@ -34,7 +34,7 @@ class Problem:
         model: `() -> nn.Module`, called after seeding; the bench's own encoders and fusion if None, which takes a named
             data set.
         criterion: (logits, target) -> scalar mean; cross-entropy of classes, squared error of values if None.
-        metrics: names such as `macro-f1` (see `msam_bench.analysis.sample_metrics.METRICS`); the first one selects the
+        metrics: names such as `macro-f1` (see `msam_bench.metrics.sample_metrics.METRICS`); the first one selects the
             epoch on validation and stops early. Accuracy, or R2, if empty.
         unpack: batch -> (inputs by modality, target); for batches that are such pairs None.
         encoders: modality -> name of a submodule of the model, or `(model) -> {modality: module}`.

@@ -1,0 +1,1 @@
+"""Metrics as what every test sample adds to them, and how uncertain their means are."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from msam_bench.analysis.balance import Balance, State, weigh
+from msam_bench.analysis.balance import Balance, BalanceState, weigh
 from msam_bench.analysis.contrasts import Contrast, family
 from msam_bench.metrics.measure import Measure
 from msam_bench.metrics.uncertainty import Estimate, Runs, RunScores, over_folds, over_seeds, paired_estimate

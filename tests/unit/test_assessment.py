@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from msam_bench.analysis.assessment import Rows, apart_rows, assess, by_row, chosen_metric, diverged_seeds, run_scores
-from msam_bench.analysis.contrasts import Outcome
+from msam_bench.analysis.contrasts import Decision
 from msam_bench.analysis.grouping import grouped
 from msam_bench.analysis.leader import leading
 from msam_bench.analysis.sentences.verdict import text
@@ -128,7 +128,7 @@ def test_runs_that_diverged_count_as_the_majority_class(tmp_path):
 
 def test_a_method_that_always_diverged_is_worse_and_has_its_row(tmp_path):
     found = assess(page(tmp_path, ALL), "joint", diverged={"gnp": tuple(SEEDS)})
-    assert found.verdict.methods["gnp"].outcome is Outcome.RELEVANTLY_WORSE
+    assert found.verdict.methods["gnp"].outcome is Decision.RELEVANTLY_WORSE
     assert "gnp diverged in 8 of 8 runs" in text(found.verdict)
 
 

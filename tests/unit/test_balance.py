@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msam_bench.analysis.balance import EFFECT, Balance, State, weigh
+from msam_bench.analysis.balance import EFFECT, Balance, BalanceState, weigh
 from msam_bench.analysis.contrasts import family
 from msam_bench.analysis.sentences.balance import balance_sentences
 from msam_bench.metrics.measure import Measure
@@ -41,7 +41,7 @@ def balance(contributions, gaps, joint=30, synergy=5, redundancy=0, apart=None):
 
 def test_dominated():
     found = balance({"text": 24, "audio": 6}, {"text": 0.1, "audio": 8})
-    assert found.state is State.DOMINATED
+    assert found.state is BalanceState.DOMINATED
     assert balance_sentences(found)[:2] == (
         "text dominates: it contributes 24.0 of 30.0 points above the majority class, audio 6.0 "
         "(adjusted p < 0.0001), and another modality is under-used.",
@@ -52,25 +52,25 @@ def test_dominated():
 
 def test_led_without_an_underused_partner_is_not_dominated():
     found = balance({"text": 24, "audio": 6}, {"text": 0.1, "audio": 0.2})
-    assert found.state is State.LED
+    assert found.state is BalanceState.LED
     assert "dominates" not in " ".join(balance_sentences(found))
 
 
 @pytest.mark.parametrize("lead", [1.9, 0.0])
 def test_no_lead_below_the_smallest_effect(lead):
     found = balance({"text": 15 + lead, "audio": 15}, {"text": 0.1, "audio": 8})
-    assert found.state is State.UNDERUSED
+    assert found.state is BalanceState.UNDERUSED
 
 
 def test_balanced_is_shown_by_equivalence():
-    assert balance({"text": 15.2, "audio": 15}, {"text": 0.1, "audio": 0.2}).state is State.BALANCED
-    assert balance({"text": 16.5, "audio": 15}, {"text": 0.1, "audio": 0.2}).state is State.UNDECIDED
-    assert balance({"text": 15.2, "audio": 15}, {"text": 0.1, "audio": 1.7}).state is State.UNDECIDED
+    assert balance({"text": 15.2, "audio": 15}, {"text": 0.1, "audio": 0.2}).state is BalanceState.BALANCED
+    assert balance({"text": 16.5, "audio": 15}, {"text": 0.1, "audio": 0.2}).state is BalanceState.UNDECIDED
+    assert balance({"text": 15.2, "audio": 15}, {"text": 0.1, "audio": 1.7}).state is BalanceState.UNDECIDED
 
 
 def test_nothing_is_weighed_where_the_model_knows_nothing():
     found = balance({"text": 24, "audio": 6}, {"text": 0.1, "audio": 8}, joint=0.5)
-    assert found.state is State.NOTHING
+    assert found.state is BalanceState.NOTHING
     (sentence,) = balance_sentences(found)
     assert sentence.startswith("joint is not shown to be better than the majority class (55.00 %; the difference fits ")
     assert "nothing to balance" in sentence
@@ -78,7 +78,7 @@ def test_nothing_is_weighed_where_the_model_knows_nothing():
 
 def test_too_few_seeds_are_told():
     found = balance({"text": 24, "audio": 6}, {"text": estimate(0, n=3), "audio": estimate(8, n=3)})
-    assert found.state is State.UNTESTED
+    assert found.state is BalanceState.UNTESTED
     assert balance_sentences(found)[0].startswith("Too few seeds to tell (n = ")
 
 
@@ -114,15 +114,15 @@ def test_the_sentences_of_a_diagnosis_do_not_contradict_one_another(found):
         for key in ("dominates:", " leads:", "Balanced:", "is shown to lead", "is shown to be under-used", "Under-used")
     }
     assert sum(has[key] for key in ("dominates:", " leads:", "Balanced:", "is shown to lead")) == (
-        found.state is not State.NOTHING
+        found.state is not BalanceState.NOTHING
     )
     assert not (has["Under-used"] and has["is shown to be under-used"])
     if has["dominates:"]:
         assert has["Under-used"]
     if has["Balanced:"]:
         assert not has["Under-used"]
-    assert has["Under-used"] == (bool(found.starved) and found.state is not State.NOTHING)
-    for name in found.silent if found.state is not State.NOTHING else ():
+    assert has["Under-used"] == (bool(found.starved) and found.state is not BalanceState.NOTHING)
+    for name in found.silent if found.state is not BalanceState.NOTHING else ():
         assert f"{name} dominates" not in words
         assert f"{name} leads" not in words
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from msam_bench.analysis.balance import State
+from msam_bench.analysis.balance import BalanceState
 from msam_bench.analysis.sentences.balance import balance_sentences
 
 PAGES = 200
@@ -72,7 +72,7 @@ def test_coverage_and_power_for_a_true_difference():
 
 @pytest.mark.parametrize("pool", [100, 500])
 def test_equal_modalities_are_called_dominating_in_at_most_five_of_a_hundred_worlds(pool):
-    assert simulate.states("equal", Setting(12, pool=pool), 100).get(State.DOMINATED, 0) <= 0.05
+    assert simulate.states("equal", Setting(12, pool=pool), 100).get(BalanceState.DOMINATED, 0) <= 0.05
 
 
 def diagnosis(kind, seed=0):
@@ -90,7 +90,7 @@ def test_a_modality_of_noise_contributes_nothing():
     worlds = [diagnosis("noise", seed) for seed in range(40)]
     held = [low < 0 < high for low, high in (each.contributions["b"].interval for each in worlds)]
     assert sum(held) / 40 >= 1 - above(0.05, 40)
-    assert sum(each.state is State.LED for each in worlds) / 40 >= 1 - above(0.05, 40)
+    assert sum(each.state is BalanceState.LED for each in worlds) / 40 >= 1 - above(0.05, 40)
 
 
 def test_redundancy_is_named():
@@ -99,5 +99,5 @@ def test_redundancy_is_named():
 
 def test_a_starved_modality_makes_the_other_one_dominate():
     found = diagnosis("starved")
-    assert (found.state, found.leader, list(found.starved)) == (State.DOMINATED, "a", ["b"])
+    assert (found.state, found.leader, list(found.starved)) == (BalanceState.DOMINATED, "a", ["b"])
     assert " ".join(balance_sentences(found)).startswith("a dominates: it contributes ")

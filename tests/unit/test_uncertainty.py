@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msam_bench.analysis.contrasts import Contrast, Outcome, family, sidak, size_in_words
+from msam_bench.analysis.contrasts import Contrast, Decision, family, sidak, size_in_words
 from msam_bench.analysis.leader import leading
 from msam_bench.analysis.stability import collapsed
 from msam_bench.metrics.uncertainty import (
@@ -135,7 +135,7 @@ def test_equivalence_by_hand():
     contrast = Contrast(over_seeds(ALIKE), margin=0.5)
     assert contrast.equivalence_interval == pytest.approx((-0.0625, 0.0959), abs=5e-5)
     assert contrast.equivalence_p == pytest.approx(1.47e-7, abs=5e-10)
-    assert contrast.outcome is Outcome.EQUIVALENT
+    assert contrast.outcome is Decision.EQUIVALENT
     sides = (stats.ttest_1samp(ALIKE, -0.5, alternative="greater"), stats.ttest_1samp(ALIKE, 0.5, alternative="less"))
     assert contrast.equivalence_p == pytest.approx(max(float(side.pvalue) for side in sides))
 
@@ -161,14 +161,14 @@ def test_interval_and_p_agree_by_construction(size, mean):
 @pytest.mark.parametrize(
     ("mean", "error", "outcome"),
     [
-        (0.02, 0.004, Outcome.RELEVANTLY_BETTER),
-        (0.01, 0.004, Outcome.BETTER),
-        (0.002, 0.0005, Outcome.NEGLIGIBLY_BETTER),
-        (0.0005, 0.001, Outcome.EQUIVALENT),
-        (0.005, 0.004, Outcome.UNDECIDED),
-        (-0.002, 0.0005, Outcome.NEGLIGIBLY_WORSE),
-        (-0.01, 0.004, Outcome.WORSE),
-        (-0.02, 0.004, Outcome.RELEVANTLY_WORSE),
+        (0.02, 0.004, Decision.RELEVANTLY_BETTER),
+        (0.01, 0.004, Decision.BETTER),
+        (0.002, 0.0005, Decision.NEGLIGIBLY_BETTER),
+        (0.0005, 0.001, Decision.EQUIVALENT),
+        (0.005, 0.004, Decision.UNDECIDED),
+        (-0.002, 0.0005, Decision.NEGLIGIBLY_WORSE),
+        (-0.01, 0.004, Decision.WORSE),
+        (-0.02, 0.004, Decision.RELEVANTLY_WORSE),
     ],
 )
 def test_outcomes(mean, error, outcome):
@@ -177,15 +177,17 @@ def test_outcomes(mean, error, outcome):
 
 def test_few_seeds_are_described_and_not_counted_in_the_family():
     found = family({"a": estimated(1.0), "b": estimated(1.0, n=5), "c": estimated(1.0)})
-    assert found["b"].outcome is Outcome.DESCRIBED
+    assert found["b"].outcome is Decision.DESCRIBED
     assert [found[name].size for name in "abc"] == [2, 2, 2]
-    assert Contrast(over_folds(dict.fromkeys(range(12), 1.0), dict.fromkeys(range(12), 0))).outcome is Outcome.DESCRIBED
+    assert (
+        Contrast(over_folds(dict.fromkeys(range(12), 1.0), dict.fromkeys(range(12), 0))).outcome is Decision.DESCRIBED
+    )
 
 
 def test_no_spread_at_all():
     assert over_seeds([0.0] * 6).p == 1
     assert over_seeds([0.25] * 6).p == 0
-    assert Contrast(over_seeds([0.0] * 6)).outcome is Outcome.EQUIVALENT
+    assert Contrast(over_seeds([0.0] * 6)).outcome is Decision.EQUIVALENT
     assert over_seeds([0.3]).p == 1
     assert Contrast(over_seeds([0.3])).interval == (-math.inf, math.inf)
 
@@ -195,7 +197,7 @@ def test_the_other_side_of_a_comparison():
     turned = contrast.reversed
     assert turned.interval == tuple(-end for end in contrast.interval[::-1])
     assert (turned.outcome, turned.adjusted, turned.estimate.wins) == (
-        Outcome.RELEVANTLY_WORSE,
+        Decision.RELEVANTLY_WORSE,
         contrast.adjusted,
         3.0,
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msam_bench.analysis.contrasts import Contrast, Outcome, family
+from msam_bench.analysis.contrasts import Contrast, Decision, family
 from msam_bench.analysis.leader import Leader, leading
 from msam_bench.analysis.sentences.verdict import sentences, text
 from msam_bench.analysis.stability import Collapse
@@ -179,7 +179,7 @@ def test_better_is_said_only_with_significance_and_relevance_only_beyond_the_mar
     for contrast in verdict.contrasts.values():
         low, high = contrast.interval
         assert (contrast.outcome.direction != 0) == (not contrast.described and (low > 0 or high < 0))
-        if contrast.outcome in (Outcome.RELEVANTLY_BETTER, Outcome.RELEVANTLY_WORSE):
+        if contrast.outcome in (Decision.RELEVANTLY_BETTER, Decision.RELEVANTLY_WORSE):
             assert min(abs(low), abs(high)) > contrast.margin
 
 

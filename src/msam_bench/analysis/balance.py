@@ -1,7 +1,7 @@
 """Is a model balanced? The decision of a diagnosis, from contributions above chance and probes.
 
     balance = weigh(measure, joint, chance, contributions, apart, probes)
-    balance.state                            # State.DOMINATED
+    balance.state                            # BalanceState.DOMINATED
     balance.leader, balance.starved          # who contributes most; whose encoder learns more when trained apart
 
 Contributions are Shapley values of the test score with the score of knowing nothing (chance) as the worth of the empty
@@ -25,7 +25,7 @@ EFFECT = 0.02
 """Smallest difference between contributions, or between probes, that a diagnosis speaks of: two points."""
 
 
-class State(Enum):
+class BalanceState(Enum):
     """What a diagnosis decides."""
 
     UNTESTED = "too few seeds"
@@ -87,20 +87,20 @@ class Balance:
         return dict(sorted(gaps.items(), key=lambda pair: -pair[1].difference))
 
     @property
-    def state(self) -> State:
+    def state(self) -> BalanceState:
         """What is decided."""
         tested = (self.joint, *self.behind.values(), *self.gaps.values())
         if any(each.described for each in tested):
-            return State.UNTESTED
+            return BalanceState.UNTESTED
         if self.joint.outcome.direction < 1:
-            return State.NOTHING
+            return BalanceState.NOTHING
         others = self.starved.keys() - {self.leader}
         if self.leads:
-            return State.DOMINATED if others else State.LED
+            return BalanceState.DOMINATED if others else BalanceState.LED
         if self.starved:
-            return State.UNDERUSED
+            return BalanceState.UNDERUSED
         alike = all(within(each) for each in self.behind.values())
-        return State.BALANCED if alike and all(map(at_most, self.gaps.values())) else State.UNDECIDED
+        return BalanceState.BALANCED if alike and all(map(at_most, self.gaps.values())) else BalanceState.UNDECIDED
 
     @property
     def silent(self) -> list[str]:

@@ -26,7 +26,7 @@ FEWEST_SEEDS = 6
 """Paired seeds below which differences are described, not tested."""
 
 
-class Outcome(Enum):
+class Decision(Enum):
     """What a comparison shows; the values are its words."""
 
     RELEVANTLY_BETTER = "relevantly better"
@@ -45,8 +45,8 @@ class Outcome(Enum):
         return _DIRECTIONS.get(self, 0)
 
 
-_DIRECTIONS = dict.fromkeys((Outcome.RELEVANTLY_BETTER, Outcome.BETTER, Outcome.NEGLIGIBLY_BETTER), 1)
-_DIRECTIONS |= dict.fromkeys((Outcome.RELEVANTLY_WORSE, Outcome.WORSE, Outcome.NEGLIGIBLY_WORSE), -1)
+_DIRECTIONS = dict.fromkeys((Decision.RELEVANTLY_BETTER, Decision.BETTER, Decision.NEGLIGIBLY_BETTER), 1)
+_DIRECTIONS |= dict.fromkeys((Decision.RELEVANTLY_WORSE, Decision.WORSE, Decision.NEGLIGIBLY_WORSE), -1)
 
 
 @dataclass(frozen=True)
@@ -113,21 +113,21 @@ class Contrast:
         return self.estimate.seeds < FEWEST_SEEDS or not self.estimate.freedom
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Decision:
         """What the comparison shows."""
         if self.described:
-            return Outcome.DESCRIBED
+            return Decision.DESCRIBED
         within = self.equivalence_p <= self.level
         if self.adjusted > self.level:
-            return Outcome.EQUIVALENT if within else Outcome.UNDECIDED
+            return Decision.EQUIVALENT if within else Decision.UNDECIDED
         low, high = self.interval
         if self.difference > 0:
             if within:
-                return Outcome.NEGLIGIBLY_BETTER
-            return Outcome.RELEVANTLY_BETTER if low > self.margin else Outcome.BETTER
+                return Decision.NEGLIGIBLY_BETTER
+            return Decision.RELEVANTLY_BETTER if low > self.margin else Decision.BETTER
         if within:
-            return Outcome.NEGLIGIBLY_WORSE
-        return Outcome.RELEVANTLY_WORSE if high < -self.margin else Outcome.WORSE
+            return Decision.NEGLIGIBLY_WORSE
+        return Decision.RELEVANTLY_WORSE if high < -self.margin else Decision.WORSE
 
     @property
     def reversed(self) -> Contrast:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from msam_bench.analysis.contrasts import Contrast, Outcome
+from msam_bench.analysis.contrasts import Contrast, Decision
 from msam_bench.metrics.uncertainty import Estimate
 
 
@@ -51,7 +51,7 @@ def leading(reference: str, contrasts: Mapping[str, Contrast], pair: Callable[[s
     return Leader(
         name,
         tuple(each for each in others if not _beaten(name, each, reference, contrasts, pair)),
-        all(contrast.outcome is not Outcome.DESCRIBED for contrast in contrasts.values()),
+        all(contrast.outcome is not Decision.DESCRIBED for contrast in contrasts.values()),
     )
 
 

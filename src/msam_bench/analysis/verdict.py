@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import product
 
-from msam_bench.analysis.contrasts import MARGIN, Contrast, Outcome
+from msam_bench.analysis.contrasts import MARGIN, Contrast, Decision
 from msam_bench.analysis.leader import Leader
 from msam_bench.analysis.stability import Collapse
 from msam_bench.metrics.measure import Measure
@@ -166,11 +166,11 @@ def alone(modality: str) -> str:
 def claim(name: str, contrast: Contrast, reference: str) -> Claim | None:
     """What a contrast with the reference states; None where it is only described."""
     match contrast.outcome:
-        case Outcome.DESCRIBED:
+        case Decision.DESCRIBED:
             return None
-        case Outcome.EQUIVALENT:
+        case Decision.EQUIVALENT:
             return Claim(Relation.EQUALS, name, reference)
-        case Outcome.UNDECIDED:
+        case Decision.UNDECIDED:
             return Claim(Relation.OPEN, name, reference)
         case outcome:
             pair = (name, reference) if outcome.direction > 0 else (reference, name)

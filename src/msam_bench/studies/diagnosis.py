@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msam_bench.analysis.assessment import CHANCE, chance_scores, chosen_metric, kept_predictions, run_scores
-from msam_bench.analysis.balance import Balance, State, weigh
+from msam_bench.analysis.balance import Balance, BalanceState, weigh
 from msam_bench.analysis.baselines import constant_outputs
 from msam_bench.analysis.grouping import folds_of
 from msam_bench.analysis.run_summary import RunSummary, score_of
@@ -132,14 +132,14 @@ def _chance(joint: Sequence[RunSummary], metric: Metric) -> Runs:
 
 def _advice(joint: Sequence[RunSummary], balance: Balance) -> list[str]:
     """What to try: nothing on balance for a model that knows nothing."""
-    if balance.state is State.NOTHING:
+    if balance.state is BalanceState.NOTHING:
         config = validated(dict(joint[0].config))
         return [
             f"Train a model that is better than {balance.chance_name} first: tune its learning rate, "
             f"`msam sweep --data {config.data} --fusion {config.fusion} --methods {config.method.name}`, and check "
             "that targets and inputs belong together."
         ]
-    more = ENOUGH if balance.state is State.UNTESTED else 0
+    more = ENOUGH if balance.state is BalanceState.UNTESTED else 0
     return advice(joint, [] if more else list(balance.starved), balance.leader if balance.leads else None, more)
 
 

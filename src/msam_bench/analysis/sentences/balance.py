@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msam_bench.analysis.balance import EFFECT, Balance, State, above
+from msam_bench.analysis.balance import EFFECT, Balance, BalanceState, above
 from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast
 from msam_bench.analysis.sentences.phrases import format_p, join_names
 
 
 def balance_sentences(balance: Balance) -> tuple[str, ...]:
     """The sentences of a diagnosis."""
-    parts = {State.UNTESTED: (_untested,), State.NOTHING: (_nothing,)}.get(
+    parts = {BalanceState.UNTESTED: (_untested,), BalanceState.NOTHING: (_nothing,)}.get(
         balance.state, (_state, _use, _silence, _together, _shared)
     )
     return tuple(sentence for part in parts for sentence in part(balance))
@@ -41,11 +41,11 @@ def _nothing(balance: Balance) -> Iterator[str]:
 def _state(balance: Balance) -> Iterator[str]:
     leader, effect = balance.leader, balance.measure.amount(EFFECT)
     match balance.state:
-        case State.DOMINATED:
+        case BalanceState.DOMINATED:
             yield f"{leader} dominates: it contributes {_contributed(balance)}, and another modality is under-used."
-        case State.LED:
+        case BalanceState.LED:
             yield f"{leader} leads: it contributes {_contributed(balance)}."
-        case State.BALANCED:
+        case BalanceState.BALANCED:
             yield (
                 f"Balanced: contributions differ by less than {effect}, and no encoder learns {effect} more when "
                 "trained apart."
@@ -59,7 +59,7 @@ def _contributed(balance: Balance) -> str:
     (_, most), (second, less), *_ = balance.contributions.items()
     scale, total = balance.measure.scale, sum(each.difference for each in balance.contributions.values())
     p = format_p(max(each.adjusted for each in balance.behind.values()))
-    tested = "" if balance.state is State.UNTESTED else f" (adjusted p {p})"
+    tested = "" if balance.state is BalanceState.UNTESTED else f" (adjusted p {p})"
     return (
         f"{scale * most.difference:.1f} of {scale * total:.1f} {balance.measure.unit} above {balance.chance_name}, "
         f"{second} {scale * less.difference:.1f}{tested}"
@@ -67,7 +67,7 @@ def _contributed(balance: Balance) -> str:
 
 
 def _use(balance: Balance) -> Iterator[str]:
-    if balance.state is State.BALANCED:
+    if balance.state is BalanceState.BALANCED:
         return
     if starved := balance.starved:
         gaps = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast, Outcome
+from msam_bench.analysis.contrasts import FEWEST_SEEDS, Contrast, Decision
 from msam_bench.analysis.sentences.phrases import format_p, join_names
 from msam_bench.analysis.verdict import (
     ENSEMBLE,
@@ -76,7 +76,7 @@ def _worth(chance: Chance, measure: Measure) -> str:
 def _not_above_chance(verdict: Verdict) -> list[str]:
     """The rows that were tested against chance and not shown to be better."""
     contrasts = verdict.chance.contrasts if verdict.chance else {}
-    tested = [name for name, contrast in contrasts.items() if contrast.outcome is not Outcome.DESCRIBED]
+    tested = [name for name, contrast in contrasts.items() if contrast.outcome is not Decision.DESCRIBED]
     return [name for name in tested if name not in verdict.above_chance]
 
 
@@ -86,13 +86,13 @@ def _fusion(verdict: Verdict) -> Iterator[Sentence]:
     baselines, reference, measure = verdict.baselines, verdict.reference, verdict.measure
     apart, best = baselines.apart, baselines.apart[baselines.strongest]
     directions = {each.outcome.direction for each in apart.values()}
-    if any(each.outcome is Outcome.DESCRIBED for each in apart.values()):
+    if any(each.outcome is Decision.DESCRIBED for each in apart.values()):
         yield _untested(baselines, reference, measure)
     elif 1 in directions:
         yield _costs(baselines, reference, measure)
     elif directions == {-1}:
         yield _pays(baselines, reference, measure)
-    elif best.outcome is Outcome.EQUIVALENT:
+    elif best.outcome is Decision.EQUIVALENT:
         yield Sentence(
             f"Fusion brings nothing that matters ({_n(best)}): {reference} and {alone(baselines.strongest)} differ by "
             f"less than {measure.amount(best.margin)}.",
@@ -124,7 +124,7 @@ def _costs(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
 def _pays(baselines: Baselines, reference: str, measure: Measure) -> Sentence:
     best = baselines.strongest
     contrast = baselines.apart[best]
-    small = ", but by less than matters" if contrast.outcome is Outcome.NEGLIGIBLY_WORSE else ""
+    small = ", but by less than matters" if contrast.outcome is Decision.NEGLIGIBLY_WORSE else ""
     claims = tuple(Claim(Relation.BEATS, reference, alone(name)) for name in baselines.apart)
     return Sentence(
         f"Fusion pays{small} ({_n(contrast)}): {reference} is better than each modality alone, and better than {best}, "
@@ -159,9 +159,9 @@ def _ensemble(verdict: Verdict) -> Iterator[Sentence]:
         1: f"{name} is better than {reference} by {_amount(contrast, measure)}.",
         -1: f"{name} is worse than {reference} by {_amount(contrast, measure)}.",
     }.get(contrast.outcome.direction)
-    if contrast.outcome is Outcome.EQUIVALENT:
+    if contrast.outcome is Decision.EQUIVALENT:
         words = f"{name} and {reference} differ by less than {measure.amount(contrast.margin)}."
-    elif contrast.outcome is Outcome.UNDECIDED:
+    elif contrast.outcome is Decision.UNDECIDED:
         words = (
             f"Whether {name[0].lower()}{name[1:]} differs from {reference} is undecided: the data fit {low} to {high}."
         )
@@ -171,13 +171,13 @@ def _ensemble(verdict: Verdict) -> Iterator[Sentence]:
 
 
 def _family(verdict: Verdict) -> Iterator[Sentence]:
-    tested = {name: each for name, each in verdict.methods.items() if each.outcome is not Outcome.DESCRIBED}
+    tested = {name: each for name, each in verdict.methods.items() if each.outcome is not Decision.DESCRIBED}
     if not tested:
         if not verdict.methods:
             yield Sentence(f"There is no method to compare with {verdict.reference}.")
         return
     by_outcome = {
-        outcome: {name: each for name, each in tested.items() if each.outcome is outcome} for outcome in Outcome
+        outcome: {name: each for name, each in tested.items() if each.outcome is outcome} for outcome in Decision
     }
     parts = [
         f"{outcome.value}: {_members(outcome, members, verdict.measure)}"
@@ -201,7 +201,7 @@ def _declared(tested: Mapping[str, Contrast], verdict: Verdict) -> str:
     return f"{n} paired seeds, {family}, simultaneous 95 % intervals; {margin} and more matter"
 
 
-def _members(outcome: Outcome, members: Mapping[str, Contrast], measure: Measure) -> str:
+def _members(outcome: Decision, members: Mapping[str, Contrast], measure: Measure) -> str:
     if outcome.direction:
         return _all([f"{name} by {_amount(each, measure)}" for name, each in members.items()])
     if len(members) > SPELLED:
@@ -225,7 +225,7 @@ def _amount(contrast: Contrast, measure: Measure) -> str:
 
 
 def _described(verdict: Verdict) -> Iterator[Sentence]:
-    few = {name: each for name, each in verdict.methods.items() if each.outcome is Outcome.DESCRIBED}
+    few = {name: each for name, each in verdict.methods.items() if each.outcome is Decision.DESCRIBED}
     if few:
         parts = [
             f"{name} at {verdict.measure.signed(each.difference)} (better on {each.estimate.wins:g} of "
@@ -257,7 +257,7 @@ def _best(verdict: Verdict) -> Iterator[Sentence]:
 
 
 def _scope(verdict: Verdict) -> Iterator[Sentence]:
-    estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Outcome.DESCRIBED]
+    estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Decision.DESCRIBED]
     bases = {estimate.basis for estimate in estimates}
     group = verdict.group or "group"
     if "folds" in bases:
@@ -274,7 +274,7 @@ def _scope(verdict: Verdict) -> Iterator[Sentence]:
 
 
 def _unkept(verdict: Verdict) -> Iterator[Sentence]:
-    estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Outcome.DESCRIBED]
+    estimates = [each.estimate for each in verdict.contrasts.values() if each.outcome is not Decision.DESCRIBED]
     if any(estimate.basis == "seeds" for estimate in estimates):
         names = f" ({join_names(verdict.unkept)})" if verdict.unkept else ""
         yield Sentence(

@@ -35,7 +35,7 @@ Label = int | float | None
 
 
 @dataclass(frozen=True)
-class Question:
+class SentimentTask:
     """What is asked of the score of an opinion, from -3 to 3.
 
     Args:
@@ -68,15 +68,17 @@ def _seven(score: float) -> int:
     return min(6, max(0, round(score) + 3))
 
 
-QUESTIONS: Mapping[str, Question] = {
-    "positive": Question("positive (above 0) or not, as MultiBench", ("not positive", "positive"), _positive),
-    "negative": Question("negative (below 0) or not, as BalanceBenchmark", ("negative", "not negative"), _not_negative),
-    "polar": Question("negative or positive, neutral ones left out", ("negative", "positive"), _polar),
-    "seven": Question("the score rounded to one of seven classes", SEVEN, _seven),
-    "score": Question("the score, to regress", (), float),
+QUESTIONS: Mapping[str, SentimentTask] = {
+    "positive": SentimentTask("positive (above 0) or not, as MultiBench", ("not positive", "positive"), _positive),
+    "negative": SentimentTask(
+        "negative (below 0) or not, as BalanceBenchmark", ("negative", "not negative"), _not_negative
+    ),
+    "polar": SentimentTask("negative or positive, neutral ones left out", ("negative", "positive"), _polar),
+    "seven": SentimentTask("the score rounded to one of seven classes", SEVEN, _seven),
+    "score": SentimentTask("the score, to regress", (), float),
 }
-SARCASM: Mapping[str, Question] = {
-    "multibench": Question("sarcastic or not", ("not sarcastic", "sarcastic"), _positive),
+SARCASM: Mapping[str, SentimentTask] = {
+    "multibench": SentimentTask("sarcastic or not", ("not sarcastic", "sarcastic"), _positive),
 }
 
 
@@ -90,7 +92,7 @@ class Sentiment(Official):
     """
 
     files: tuple[str, ...]
-    questions: Mapping[str, Question]
+    questions: Mapping[str, SentimentTask]
 
     def preparation(self, source: Path, recipe: str, split: str) -> Preparation:
         """See `Official.preparation`; reads the features whole."""

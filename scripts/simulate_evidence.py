@@ -182,10 +182,10 @@ def _half(joint: RunScores, own: RunScores, other: RunScores) -> RunScores:
     return RunScores.of(parts, joint.samples)
 
 
-def states(kind: str, setting: Setting, worlds: int) -> dict[State, float]:
+def states(kind: str, setting: Setting, worlds: int) -> dict[BalanceState, float]:
     """Share of worlds with each decision."""
     found = [world(kind, setting, np.random.default_rng([7, i])).state for i in range(worlds)]
-    return {state: found.count(state) / worlds for state in State if state in found}
+    return {state: found.count(state) / worlds for state in BalanceState if state in found}
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,11 @@ def test_a_run_from_mapped_files_is_the_run_from_memory(tmp_path: Path) -> None:
 def _given(record: runs.RunRecord) -> dict[str, object]:
     """The settings of a run without defaults of its own, for one whose data set has some."""
     asked = {key: record.config[key] for key in ("features", "hidden")}
-    return {**asked, **{key: record.config["optimizer"][key] for key in ("lr", "momentum", "weight_decay", "schedule")}}
+    return {
+        **asked,
+        "optimizer": record.config["optimizer"]["name"],
+        **{key: record.config["optimizer"][key] for key in ("lr", "momentum", "weight_decay", "schedule")},
+    }
 
 
 def test_a_run_records_its_data_and_does_not_take_up_a_run_on_others(tmp_path: Path) -> None:

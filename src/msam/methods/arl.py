@@ -41,6 +41,8 @@ class ARL(Method):
     """
 
     name, family = "arl", "balance"
+    variants = {"arl-code": {"faithful": "code"}}
+    extended_by = "arl-code"
     paper = "Wei et al. 2025, ICCV, arXiv 2507.10203"
     # gamma: 1 and 4 in the code
     search = {"gamma": [0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0]}

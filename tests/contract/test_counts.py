@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from contract.test_methods import cases, make
 from msam import MSES
+from msam.coalition import lattice
 from zoo import NAMES, WIDTHS, batch, model
 
 ENCODERS = {width: name for name, width in zip(NAMES[:5], WIDTHS, strict=False)}
@@ -93,7 +94,11 @@ def test_every_pass_is_counted(name: str, count: int, fusion: str, watch: Watch)
     method = MSES(patience=1, faithful=fresh[name]) if name in fresh else make(name, count)  # type: ignore[arg-type]
     net = model(count, fusion)
     backward = method.on(net, F.cross_entropy)
-    watch.__init__()  # type: ignore[misc]  # what making the method took is not training
+    with backward.objective.runtime.uncounted():  # what coalitions assume of a model is tested once
+        inputs, _ = batch(count, BATCH)
+        backward.objective.coalition_logits(inputs, lattice(count), "zero-input")
+        backward.objective.evaluation.assumptions.require_rows_apart(inputs, BATCH, "A part of the batch")
+    watch.__init__()  # type: ignore[misc]  # neither that nor what making the method took is training
     watch.weights = set(net.parameters())
     for epoch in range(2):
         for step in range(2):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -104,13 +104,14 @@ def test_every_coalition_lacks_what_the_sample_lacks() -> None:
 
 
 class Reading(nn.Module):
-    """A model that is told which rows are there."""
+    """A model that is told which rows are there; what it writes into its own attributes would be taken back."""
+
+    seen: ClassVar[list[list[bool]]] = []
 
     def __init__(self) -> None:
         super().__init__()
         self.inner = model(2)
         self.missing = nn.Parameter(torch.zeros((), dtype=torch.float64))
-        self.seen: list[list[bool]] = []
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         self.seen.append(inputs["audio/present"].tolist())
@@ -120,6 +121,7 @@ class Reading(nn.Module):
 
 def test_a_model_may_read_the_masks_and_coalitions_tell_it() -> None:
     net, (inputs, target) = Reading(), lacking()
+    net.seen.clear()
     assert Objective(net, F.cross_entropy).modalities(inputs) == ("audio", "image")
     Joint().on(net, F.cross_entropy)(inputs, target)
     Objective(net, F.cross_entropy).coalition_logits(inputs, lattice(2), "zero-input")

@@ -145,9 +145,8 @@ class PMR(Remembering, LossMethod):
         self._seen = seen | present
 
     def _count(self, objective: Objective, inputs: Inputs, target: Tensor) -> int:
-        """Number of classes."""
-        with objective.runtime.uncounted():
-            logits = objective.logits(inputs)
+        """Number of classes, from a pass of one batch."""
+        logits = objective.logits(inputs)
         class_indices(self, logits, target)
         return logits.shape[1]
 

@@ -57,7 +57,11 @@ class Balls:
         for index, places in blocks.items():
             radius, block = self.radii[index], [weights[place] for place in places]
             slopes = [gradients[place] for place in places]
-            climb = ascend(block, slopes, radius.to(slopes[0]) if isinstance(radius, Tensor) else radius)
+            climb = ascend(
+                block,
+                slopes,
+                radius.to(slopes[0].device, slopes[0].dtype.to_real()) if isinstance(radius, Tensor) else radius,
+            )
             for place, step in zip(places, climb.direction, strict=True):
                 direction[place], length[place] = step, climb.length
         return BlockPerturbation(direction, length)

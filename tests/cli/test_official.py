@@ -85,7 +85,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kill(command: list[str | Path], samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a command whose process dies, as far as the store can tell, when it has stored so many samples."""
-    fitted, stored = building._fitted, []
+    fitted, stored = building.to_stored, []
 
     def counted(*arguments: Any) -> Any:
         if len(stored) == samples:
@@ -94,7 +94,7 @@ def kill(command: list[str | Path], samples: int, monkeypatch: pytest.MonkeyPatc
         return fitted(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(building, "_fitted", counted)
+        patched.setattr(building, "to_stored", counted)
         with pytest.raises(SystemExit):
             main([str(argument) for argument in command])
     assert len(stored) == samples

@@ -46,12 +46,17 @@ def sweep(
         study: File of the trials, sweeps/DATA-FUSION.sqlite if not given. Beside it go a table of all trials (csv) and
             what was chosen (toml), for `--tuned` of the other verbs.
     """
+    from msam_bench.config.search_space import listed
     from msam_bench.files import csv_text, write_whole
     from msam_bench.names import stem
+    from msam_bench.runs.choice import ALL
 
     search = _search(data, fusion, trials, seeds, settings)
     from msam_bench.tuning.output import trial_rows, tuned_file
 
+    for name in filter(None, map(str.strip, methods.split(","))):
+        if name != ALL:
+            listed(name)  # refused before anything is made of it
     names = chosen_methods(data, fusion, methods, 1000, settings).methods
     check_positive(methods=len(names))
     for name in names:

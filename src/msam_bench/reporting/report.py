@@ -9,19 +9,35 @@ table beside it. The parts lie in `msam_bench.reporting`.
     write_report(records, Path("results"), "msam compare")  # results/report.html, table.md, table.csv, figures/
 """
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
-from pathlib import Path
+from __future__ import annotations
 
-from msam_bench.analysis.assessment import by_row
-from msam_bench.analysis.grouping import grouped
-from msam_bench.analysis.run_summary import RunSummary
-from msam_bench.reporting.comparing import Question, compare, methods_of
-from msam_bench.reporting.comparison_page import draw, render_comparison
-from msam_bench.reporting.comparison_table import ComparisonTable
-from msam_bench.reporting.page import write
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from msam_bench.analysis.run_summary import RunSummary
+    from msam_bench.reporting.comparing import Question, compare
+    from msam_bench.reporting.comparison_table import ComparisonTable
 
 __all__ = ["ComparisonTable", "Question", "RunSummary", "compare", "write_report"]
+
+_HOMES = {
+    "ComparisonTable": "msam_bench.reporting.comparison_table",
+    "Question": "msam_bench.reporting.comparing",
+    "RunSummary": "msam_bench.analysis.run_summary",
+    "compare": "msam_bench.reporting.comparing",
+}
+"""Name -> the module that it is taken from when somebody asks for it: statistics take long to import."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def write_report(
@@ -47,6 +63,12 @@ def write_report(
     Raises:
         ValueError: As `compare`, and if `path` is not a folder.
     """
+    from msam_bench.analysis.assessment import by_row
+    from msam_bench.analysis.grouping import grouped
+    from msam_bench.reporting.comparing import compare, methods_of
+    from msam_bench.reporting.comparison_page import draw, render_comparison
+    from msam_bench.reporting.page import write
+
     records = list(records)
     table = compare(records, notes=notes, question=question)
     groups = by_row(grouped(records, table.reference, table.second))

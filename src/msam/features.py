@@ -87,7 +87,7 @@ def reason_of(features: Mapping[str, Tensor], modality: str) -> str:
         features,
         "reason",
         f"The model's forward pass did not show the output of the encoder {modality!r}; call each encoder once, as a "
-        "module, in no reentrant checkpoint; a compiled model needs `fuse`.",
+        "module, without full backward hooks, and in no reentrant checkpoint; a compiled model needs `fuse`.",
     )
 
 

@@ -124,6 +124,7 @@ EVERY_ROW = (
     "opm-pairwise",
     "cml",
     "cml-code",
+    "msam-encoder-of-cml",
     "lfm",
     "lfm-code",
     "synib",
@@ -326,7 +327,7 @@ class Spectral(nn.Module):
         return torch.tanh(torch.view_as_real(x.to(weight.dtype) @ weight).flatten(1))
 
 
-ELEMENTWISE = ("asam", "msam-adaptive", "ogm-ge", "ogm-ge-pairwise")
+ELEMENTWISE = ("asam", "msam-adaptive", "ogm-ge", "ogm-ge-pairwise", "msam-encoder-of-ogm-ge")
 """They scale by the size of an element, or draw noise a tensor: of a complex number, not of its two parts."""
 
 

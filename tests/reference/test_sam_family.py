@@ -292,7 +292,8 @@ def test_worked_number_on_a_quadratic() -> None:
     seven = MSAM(0.1, attribution=Shapley(value=fixed(0.7)))
     for method, share in ((SAM(0.1), 1.0), (seven, 0.7), (GNP(0.6, 0.1), 0.6), (Joint(), 0.0)):
         net[0].grad = None
-        method.on(net, loss, call=call)({"audio": torch.ones(1), "image": torch.ones(1)}, torch.zeros(1))
+        backward = method.on(net, loss, call=call, modalities=["audio", "image"])  # may be lengths
+        backward({"audio": torch.ones(1), "image": torch.ones(1)}, torch.zeros(1))
         assert net[0].grad.item() == pytest.approx(3 * (0.5 + share * 0.1), rel=1e-6)
 
 

@@ -57,7 +57,6 @@ class MMCosine(LossMethod):
 
     def losses(self, objective: Objective, live: Pass, inputs: Inputs, target: Tensor) -> Losses:
         """The cosine loss."""
-        live.require_features()
         loss = objective.loss(self.cosines(objective, live.features), target)
         return Losses(loss, record={"loss/cosine": loss.detach()})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from msam.features import required
 from msam.losses import Losses, LossMethod
 from msam.method import in_range
 from msam.objective import Objective, Pass
@@ -54,12 +55,12 @@ class ModalityDropout(Remembering, LossMethod):
         self._batches += 1
         if self.rate == 0 or len(objective.encoders) == 1:
             return Losses(live.loss)
-        live.require_features()
+        present = {name: required(live.features, name) for name in objective.encoders}
         objective.evaluation.assumptions.require_composition(inputs, f"{type(self).__name__} drops features")
         kept = kept_modalities(len(target), len(objective.encoders), self.rate, stream)
         features = {
             name: feature * rows.to(feature).view(-1, *[1] * (feature.dim() - 1))
-            for (name, feature), rows in zip(live.features.items(), kept.T, strict=True)
+            for (name, feature), rows in zip(present.items(), kept.T, strict=True)
         }
         loss = objective.loss(objective.coalitions.fused(live, features), target)
         return Losses(loss, record={"kept": kept.double().mean()})

@@ -122,7 +122,6 @@ class Evaluation:
     def parts(self, live: Pass) -> Tensor:
         """Each modality's additive part of a pass's logits, without gradients, `[modalities, batch, classes]`."""
         self.runtime.counts.fusions += 1
-        live.require_features()
         with torch.no_grad(), self.runtime.context():
             parts = self.view.bare.partial({name: required(live.features, name) for name in self.view.encoders})
             return torch.stack([parts[name] for name in self.view.encoders])

@@ -58,17 +58,6 @@ class Pass:
         features = {name: feature[rows] for name, feature in self.features.items()}
         return replace(self, logits=self.logits[rows], features=features)
 
-    def require_features(self) -> None:
-        """Refuses a pass in which the encoders' outputs could not be observed.
-
-        Raises:
-            ValueError: if there are none.
-        """
-        if not self.features:
-            hidden = "the model's forward pass did not show them; call each encoder once, as a module, "
-            hidden += "without full backward hooks, and in no reentrant checkpoint."
-            raise ValueError(f"Features of the encoders are needed: {getattr(self.features, 'reason', hidden)}")
-
     def detached(self) -> Pass:
         """The same without its graph."""
         features = self.features and {name: feature.detach() for name, feature in self.features.items()}

@@ -16,15 +16,17 @@ def notes_on(groups: Groups, values: Mapping[str, Mapping[int, float]], wanted: 
     notes = []
     if reference != wanted:
         notes.append(f"No method is called {wanted}, so that the first one, {reference}, is the reference.")
+    shared: dict[tuple[int, int], list[str]] = {}
     for name in groups:
-        left_out = len(values[name].keys() ^ values[reference].keys())
-        if not values[name].keys() & values[reference].keys():
+        common = len(values[name].keys() & values[reference].keys())
+        if not common:
             notes.append(f"{name} shares no seed with {reference} and is not compared with it.")
-        elif left_out:
-            common = len(values[name].keys() & values[reference].keys())
-            notes.append(
-                f"{name} and {reference} share {common} seeds; {left_out} that only one of them has are left out."
-            )
+        elif left_out := len(values[name].keys() ^ values[reference].keys()):
+            shared.setdefault((common, left_out), []).append(name)
+    for (common, left_out), names in shared.items():
+        several = f"{join_names(names)} each share {common} seeds with {reference}"
+        share = several if len(names) > 1 else f"{names[0]} and {reference} share {common} seeds"
+        notes.append(f"{share}; {left_out} that only one of them has are left out.")
     return notes
 
 

@@ -105,8 +105,13 @@ def _show_balance(dataset: Dataset) -> None:
     import torch
 
     target = torch.cat([part.target for part in dataset.splits.values()])
-    if dataset.classes:
-        show_counts(dict(zip(dataset.classes, target.bincount(minlength=len(dataset.classes)).tolist(), strict=True)))
+    if not dataset.classes:
+        return
+    known, last = (target >= 0) & (target < len(dataset.classes)), len(dataset.classes) - 1
+    if not bool(known.all()):
+        found = int(target[~known][0])
+        raise ValueError(f"Expected classes from 0 to {last} in {dataset.name}, found {found}; prepare it again.")
+    show_counts(dict(zip(dataset.classes, target.bincount(minlength=len(dataset.classes)).tolist(), strict=True)))
 
 
 @data_app.command(name="prepare")

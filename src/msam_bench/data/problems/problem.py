@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from msam.types import Criterion, Inputs
     from msam_bench.config.run import Fusion
 
-_PACKAGE = __name__.rpartition(".")[0]
+_PACKAGE = "msam_bench."
 
 
 @dataclass(kw_only=True, eq=False)
@@ -102,7 +102,7 @@ class Problem:
 
 
 def _defining_module() -> str:
-    """The name of the module that calls, past this package and generated code."""
+    """The name of the module that calls, past the bench and generated code."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         frame = frame.f_back

@@ -109,8 +109,8 @@ def _show_balance(dataset: Dataset) -> None:
         return
     known, last = (target >= 0) & (target < len(dataset.classes)), len(dataset.classes) - 1
     if not bool(known.all()):
-        found = int(target[~known][0])
-        raise ValueError(f"Expected classes from 0 to {last} in {dataset.name}, found {found}; prepare it again.")
+        outside = int(target[~known][0])
+        raise ValueError(f"Expected classes from 0 to {last} in {dataset.name}, found {outside}; prepare it again.")
     show_counts(dict(zip(dataset.classes, target.bincount(minlength=len(dataset.classes)).tolist(), strict=True)))
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor, nn
 
 from msam.losses import LossMethod
-from msam.model_state import SavedState, keeping_gradients, random_state, requires_grad_only, trainable, unrecorded
+from msam.model_state import SavedState, collected_gradients, random_state, requires_grad_only, trainable, unrecorded
 from msam.objective import Objective, Pass
 from msam.types import Inputs
 
@@ -99,7 +99,7 @@ class MethodGradient:
         weights = trainable(self.objective.bare, self.objective.criterion, self.method)
         if not isinstance(self.method, LossMethod):
             chosen = set(block)
-            with keeping_gradients([each for each in weights if each not in chosen]):
+            with collected_gradients([each for each in weights if each not in chosen]):
                 return self.accumulate_gradient(inputs, target, weight, local=True, like=first)
         with self.earlier_state(), requires_grad_only(block, among=weights):
             live = self.objective.second.forward_encoder_like(modality, first, inputs, target)

@@ -260,19 +260,6 @@ class StashedGradients:
             weight.grad = earlier
 
 
-@contextmanager
-def keeping_gradients(weights: Sequence[Tensor]) -> Iterator[None]:
-    """Gradients that are computed inside are let go of; each `.grad` is afterwards the tensor that it was."""
-    kept = [weight.grad for weight in weights]
-    try:
-        for weight in weights:
-            weight.grad = None
-        yield
-    finally:
-        for weight, gradient in zip(weights, kept, strict=True):
-            weight.grad = gradient
-
-
 class SavedState:
     """What a method holds beside its weights, to be put back: buffers, and the extra state of its `state_dict`.
 

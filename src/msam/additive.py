@@ -1,4 +1,4 @@
-"""The additive part of the logits that comes from each modality, with its graph.
+"""Logits that come from each modality alone, or additively, with their graph.
 
 An example.
 
@@ -24,3 +24,9 @@ def additive_parts(objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
     masks = torch.cat([torch.eye(count, dtype=torch.bool), torch.zeros(1, count, dtype=torch.bool)])
     logits = objective.coalitions.training_logits(live, inputs, masks, "zero-feature")
     return logits[:-1] - (1 - 1 / count) * logits[-1]
+
+
+def alone_logits(objective: Objective, live: Pass, inputs: Inputs) -> Tensor:
+    """What the fusion makes of each modality alone, the other features being zeros, `[modalities, batch, classes]`."""
+    masks = torch.eye(len(objective.encoders), dtype=torch.bool)
+    return objective.coalitions.training_logits(live, inputs, masks, "zero-feature")

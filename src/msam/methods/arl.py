@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from msam.additive import alone_logits
 from msam.method import Method, class_indices, in_range, one_of
 from msam.objective import Objective
 from msam.types import Inputs, Outcome
@@ -68,8 +69,7 @@ class ARL(Method):
         """Adds the gradient of all losses, each encoder's times `1 + s_m`."""
         live = objective.forward(inputs, target)
         class_indices(self, live.logits, target)
-        alone = torch.eye(len(objective.encoders), dtype=torch.bool)
-        logits = objective.coalitions.training_logits(live, inputs, alone, "zero-feature")
+        logits = alone_logits(objective, live, inputs)
         losses = torch.stack([objective.loss(each, target) for each in logits])
         shares = self.shares(objective.average(spreads(logits.detach()), len(target)))
         gradients = objective.compute_gradients(live.loss + self.gamma * losses.sum(), objective.parameters())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from msam.additive import alone_logits
 from msam.heads import Heads
 from msam.losses import Losses, LossMethod
 from msam.method import in_range, one_of
@@ -81,6 +81,5 @@ class Auxiliary(LossMethod):
         """`l_m`, with their graph."""
         if self.heads is not None:
             return self.heads.losses(objective, live, target)
-        masks = torch.eye(len(objective.encoders), dtype=torch.bool)
-        logits = objective.coalitions.training_logits(live, inputs, masks, "zero-feature")
+        logits = alone_logits(objective, live, inputs)
         return {name: objective.loss(each, target) for name, each in zip(objective.encoders, logits, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from msam.additive import alone_logits
 from msam.method import Method, in_range
 from msam.objective import Objective
 from msam.types import Inputs, Outcome
@@ -52,8 +53,7 @@ class DGL(Method):
     def backward(self, objective: Objective, inputs: Inputs, target: Tensor) -> Outcome:
         """Adds the fusion's gradient of the fused loss and each encoder's of its own."""
         live = objective.forward(inputs, target)
-        alone = torch.eye(len(objective.encoders), dtype=torch.bool)
-        logits = objective.coalitions.training_logits(live, inputs, alone, "zero-feature")
+        logits = alone_logits(objective, live, inputs)
         losses = torch.stack([objective.loss(each, target) for each in logits])
         encoders = dict.fromkeys(weight for name in objective.encoders for weight in objective.parameters(name))
         fusion = [weight for weight in objective.parameters() if weight not in encoders]

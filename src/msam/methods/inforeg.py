@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from msam.additive import alone_logits
 from msam.attribution import probability
 from msam.blocks import real
 from msam.memory import recall, remember
@@ -69,8 +70,7 @@ class InfoReg(Remembering, Method):
         """Adds the gradient of all losses, with the leading encoder held near its weights."""
         live, names = objective.forward(inputs, target), list(objective.encoders)
         class_indices(self, live.logits, target)
-        alone = torch.eye(len(names), dtype=torch.bool)
-        logits = objective.coalitions.training_logits(live, inputs, alone, "zero-feature")
+        logits = alone_logits(objective, live, inputs)
         losses = torch.stack([objective.loss(each, target) for each in logits])
         gradients = objective.compute_gradients(live.loss + losses.sum(), objective.parameters())
         self._begin(objective)
